@@ -1,0 +1,190 @@
+"""What a finished (or cut short) study says: one row a variant, one answer for batch, one for online, and why.
+
+Everything here is computed from stored results, so a report can be remade anywhere, any time, to the same byte.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from accel.analysis import Estimate
+from accel.compilation import Effective
+from accel.measurement.machine import Machine
+from accel.model import Facts, Signature, Source
+from accel.recipe import Variant
+from accel.result import Quality, SetUp
+
+Verdict = Literal["FASTER", "SLOWER", "EQUIVALENT", "INCONCLUSIVE"]
+
+
+class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """`study.json`: what was asked, of what, where. Written once at the start; `finished_*` when the study ends.
+
+    slo_p, slo_s: the latency limit ("p90 of latencies <= slo_s seconds"); slo_assumed: True if the user gave none.
+    samples_kind: "real", "synthetic"; metric None when there are no labels.
+    accuracy_drop: the guard's limit as a fraction.
+    """
+
+    study_id: str
+    name: str
+    created_unix_ns: int
+    source: Source
+    signature: Signature
+    facts: Facts
+    machine: Machine
+    env_id: str
+    accel_version: str
+    command: str
+    profile: str
+    target: Literal["batch", "online", "both"]
+    budget_s: float
+    seed: int
+    accuracy_drop: float
+    samples_count: int
+    evaluation_count: int
+    calibration_count: int
+    synthetic: bool
+    metric: str | None
+    slo_p: float
+    slo_s: float | None
+    slo_assumed: bool
+    baseline: str
+    variants: tuple[Variant, ...]
+    schema_version: int = 1
+    slo_text: str = ""
+    reference_note: str = ""
+    not_bought: tuple[str, ...] = ()
+    finished_unix_ns: int | None = None
+    elapsed_s: float | None = None
+    interrupted: bool = False
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """A speed-up against the baseline from paired blocks: ratio > 1 means faster.
+
+    delta: the smallest ratio that counts (the larger of the profile's minimum effect and this study's A/A floor).
+    evidence: which runs it rests on. reason: why INCONCLUSIVE.
+    """
+
+    ratio: Estimate
+    verdict: Verdict
+    delta: float
+    evidence: Literal["screening", "blocks", "confirmation"]
+    reason: str = ""
+
+
+class Online(msgspec.Struct, frozen=True, kw_only=True):
+    """How many requests a second a variant carries within the SLO, and what latency is there.
+
+    rate: the claim (unit "1/s"), its low/high the interval of the crossing.
+    predicted: True if no trial long enough for the SLO's percentile fitted the budget, so that the rate stems from
+        replaying measured service times.
+    trials: (rate, quantile seconds, level) of every server trial, for the chart.
+    p50, p90, p99: latency from schedule at the trial nearest to (not above) the claim; None where the sample is too small.
+    """
+
+    rate: Estimate
+    policy: str
+    predicted: bool
+    trials: tuple[tuple[float, float, str], ...]
+    p50: Estimate | None
+    p90: Estimate | None
+    p99: Estimate | None
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything known about one variant; `status` ok, or why it is not in the race.
+
+    evidence: the deepest phase it reached. p50/p90/p99 are single_stream service latencies in seconds (closed loop).
+    throughput: items/s in batch mode at `batch_size`, the best size found; throughput_by_size for the chart.
+    """
+
+    name: str
+    variant: Variant
+    status: Literal["ok", "failed", "refused", "wrong", "skipped"]
+    reason: str = ""
+    next_step: str = ""
+    evidence: Literal["none", "screening", "tuning", "blocks", "confirmation"] = "none"
+    is_baseline: bool = False
+    p50: Estimate | None = None
+    p90: Estimate | None = None
+    p99: Estimate | None = None
+    throughput: Estimate | None = None
+    batch_size: int | None = None
+    latency_by_size: dict[int, Estimate] = {}
+    throughput_by_size: dict[int, Estimate] = {}
+    speedup_latency: Comparison | None = None
+    speedup_batch: Comparison | None = None
+    speedup_online: Comparison | None = None
+    online: Online | None = None
+    quality: Quality | None = None
+    set_up: SetUp | None = None
+    effective: Effective | None = None
+    artefact_bytes: int | None = None
+    memory_bytes: int | None = None
+    validity: Literal["valid", "unstable", "invalid"] = "valid"
+    notes: tuple[str, ...] = ()
+    log_tail: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The recommendation for one target; `winner` is the baseline's name when nothing was shown to be faster.
+
+    sentence: what to use, how much faster, at what accuracy, how sure. speedup: None when the baseline stays.
+    evidence "screening" marks an answer that isn't proved yet.
+    """
+
+    target: Literal["batch", "online"]
+    winner: str
+    keeps_baseline: bool
+    speedup: Comparison | None
+    sentence: str
+    evidence: Literal["none", "screening", "blocks", "confirmation"]
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What was noticed, why it matters, what to type next; weight orders them, the largest first."""
+
+    what: str
+    why: str
+    command: str = ""
+    weight: float = 0.0
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of the waterfall: the value reached after adding a strategy; ratio None means it was not measured."""
+
+    strategy: Literal["original", "compilation", "compression", "batching"]
+    variant: str
+    value: float
+    unit: str
+    ratio: Estimate | None
+    shown: bool
+
+
+class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole reading of a study.
+
+    validity, badge: the worst of the evidence behind the answers, and its words.
+    smallest_difference: the smallest ratio - 1 this study could show (None before there are blocks).
+    counts: tried, refused (accuracy), wrong, failed, skipped.
+    """
+
+    record: StudyRecord
+    rows: tuple[Row, ...]
+    batch: Answer | None
+    online: Answer | None
+    validity: Literal["valid", "unstable", "invalid"]
+    badge: str
+    smallest_difference: float | None
+    counts: dict[str, int]
+    findings: tuple[Finding, ...]
+    waterfall: tuple[Step, ...]
+    headline: str
+    subline: str
+
+    def row(self, name: str) -> Row:
+        """The row of one variant; KeyError if there is none."""
+        return next(r for r in self.rows if r.name == name)

@@ -1,0 +1,94 @@
+"""Strategy 2: make a model runnable, with the backend's hardware knobs as fields. One file a backend.
+
+`build` runs in a prepare child and may use any toolchain; `open` runs in a measure child and loads one runtime and the
+artefact, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from accel.measurement.machine import Machine
+    from accel.model import Facts, Model
+
+Arrays = dict[str, npt.NDArray[Any]]
+"""Named arrays, the batch on axis 0."""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a combination isn't tried, and what to do instead."""
+
+    reason: str
+    next_step: str = ""
+
+
+class Effective(msgspec.Struct, frozen=True, kw_only=True):
+    """What really ran, read back from the runtime wherever it can be asked."""
+
+    precision: str
+    threads: int
+    provider: str
+    detail: dict[str, str] = {}
+
+
+class Engine(Protocol):
+    """A runnable thing, closed after use. `run` returns when the device is done.
+
+    sizes: the batch sizes it takes, ascending; None means any.
+    parallel_runs: True if `run` may be called from several threads at once.
+    run: named input arrays (batch, ...) -> named output arrays (batch, ...), on the host.
+    """
+
+    sizes: tuple[int, ...] | None
+    parallel_runs: bool
+    effective: Effective
+
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays: ...
+
+    def close(self) -> None: ...
+
+
+class Backend(Protocol):
+    """The contract of a backend: a frozen struct whose fields are its knobs.
+
+    runs: the model forms it can build from, the best first ("torch", "onnx", "openvino", "callable").
+    runtime: the Python package a measure child needs.
+    extra: the accel-bench extra that installs it.
+    env: environment variables a child must have *before* the runtime is imported.
+    fits: None, or why it isn't tried for this model on this machine.
+    build: write a self-contained artefact into an empty folder; raises VariantError.
+    open: load what `build` wrote.
+    script: lines of Python that define `predict(inputs: dict) -> dict` from the folder `here` (a `pathlib.Path`),
+        using the runtime and numpy alone; used for the saved winner's run.py.
+    """
+
+    runs: ClassVar[tuple[str, ...]]
+    runtime: ClassVar[str]
+    extra: ClassVar[str | None]
+
+    def env(self) -> dict[str, str]: ...
+
+    def fits(self, facts: Facts, machine: Machine) -> Refusal | None: ...
+
+    def build(self, model: Model, folder: Path) -> None: ...
+
+    def open(self, folder: Path) -> Engine: ...
+
+    def script(self, folder: Path) -> str: ...
+
+
+def threads_or(default: int, asked: int) -> int:
+    """The thread count to use: what was asked for, or (0) the number the process may really use."""
+    return asked if asked > 0 else max(1, default)
+
+
+def as_named(names: tuple[str, ...], values: Any) -> Arrays:
+    """Pair a runtime's output list with its names, as numpy arrays."""
+    return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}

@@ -1,0 +1,81 @@
+"""What happened to each request, and nothing else: raw int64 nanoseconds. Every number accel prints is a function of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+
+OK, ERROR, UNFINISHED = 0, 1, 2
+_COLUMNS = ("due", "taken", "started", "finished", "batch", "batch_size", "sample", "status", "warmup")
+
+
+class Trace(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One row a request, in the order in which they were due; times in ns since the run's start, on CLOCK_MONOTONIC.
+
+    due: when the request arrived by its schedule (closed loop: when it was issued).
+    taken: when a worker took it.       started: when its batch entered the engine (stacking and padding included).
+    finished: when its outputs were on the host; -1 if it never finished.
+    batch: which batch it was in.       batch_size: how many requests that batch held.
+    sample: index into the pool.        status: 0 ok, 1 error, 2 unfinished at the drain limit.
+    warmup: 1 for requests that are shown but not counted.
+
+    lag, latency and the rest are methods, so that there is one definition of each.
+    """
+
+    due: Int64
+    taken: Int64
+    started: Int64
+    finished: Int64
+    batch: Int64
+    batch_size: Int64
+    sample: Int64
+    status: Int64
+    warmup: Int64
+
+    def __len__(self) -> int:
+        return len(self.due)
+
+    def counted(self) -> Trace:
+        """The requests that count: everything but the warm-up."""
+        return self._where(self.warmup == 0)
+
+    def ok(self) -> Trace:
+        """The requests that were answered."""
+        return self._where(self.status == OK)
+
+    def _where(self, mask: npt.NDArray[np.bool_]) -> Trace:
+        return Trace(**{c: getattr(self, c)[mask] for c in _COLUMNS})
+
+    @property
+    def latency_ns(self) -> Int64:
+        """finished - due: what the one who asked waited, queueing and a late harness included."""
+        return self.finished - self.due
+
+    @property
+    def service_ns(self) -> Int64:
+        """finished - started: what the engine took for the batch the request was in."""
+        return self.finished - self.started
+
+    def save(self, path: Path) -> str:
+        """Write as .npz by temporary file, fsync and rename; gives the sha256 of the file."""
+        temporary = path.with_name(path.name + ".part")
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **{c: getattr(self, c) for c in _COLUMNS})
+            file.flush()
+            os.fsync(file.fileno())
+        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        temporary.replace(path)
+        return digest
+
+    @classmethod
+    def load(cls, path: Path) -> Trace:
+        """Read what `save` wrote; pickled content is refused by numpy."""
+        with np.load(path, allow_pickle=False) as file:
+            return cls(**{c: file[c].astype(np.int64) for c in _COLUMNS})

@@ -1,0 +1,166 @@
+"""The folder is the registry: `accel/compression/quantize_static.py` *is* `quantize_static`.
+
+A plug-in is one frozen `msgspec.Struct` in a file of its own; its fields are its knobs, each with a default.
+Third parties add theirs through the entry-point group `accel.plugins`, named `KIND.NAME`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from accel.errors import InputError, nearest
+
+FOLDERS = {
+    "compression": "accel.compression",
+    "compilation": "accel.compilation",
+    "batching": "accel.batching",
+    "scenarios": "accel.scenarios",
+    "charts": "accel.report.charts",
+}
+WORDS = {
+    "compression": "compression technique",
+    "compilation": "backend",
+    "batching": "batching policy",
+    "scenarios": "scenario",
+    "charts": "chart",
+}
+
+
+class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A plug-in as plain data, so that reading a result never needs the plug-in itself."""
+
+    name: str
+    fields: dict[str, Any] = {}
+
+    def __str__(self) -> str:
+        if not self.fields:
+            return self.name
+        return f"{self.name}({', '.join(f'{k}={v}' for k, v in sorted(self.fields.items()))})"
+
+
+@cache
+def _third_party(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
+    prefix = kind + "."
+    found = importlib.metadata.entry_points(group="accel.plugins")
+    return {e.name.removeprefix(prefix): e for e in found if e.name.startswith(prefix)}
+
+
+@cache
+def names(kind: str) -> tuple[str, ...]:
+    """The names a folder (and installed third parties) offer, sorted; imports no plug-in."""
+    package = importlib.import_module(FOLDERS[kind])
+    own = {m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")}
+    return tuple(sorted(own | set(_third_party(kind))))
+
+
+@cache
+def load(kind: str, name: str) -> type[Any]:
+    """The class of one plug-in; imports that one file only.
+
+    Raises InputError for an unknown name, with the nearest known one.
+    """
+    if name not in names(kind):
+        raise InputError(f"No {WORDS[kind]} is called `{name}`. {nearest(name, names(kind))}")
+    if name in _third_party(kind):
+        return _only_struct(_third_party(kind)[name].load(), name)
+    return _only_struct(importlib.import_module(f"{FOLDERS[kind]}.{name}"), name)
+
+
+def _only_struct(found: Any, name: str) -> type[Any]:
+    if isinstance(found, type):
+        return found
+    own = [
+        value
+        for key, value in vars(found).items()
+        if isinstance(value, type)
+        and issubclass(value, msgspec.Struct)
+        and value.__module__ == found.__name__
+        and not key.startswith("_")
+    ]
+    if len(own) != 1:
+        raise InputError(
+            f"The plug-in file `{name}.py` must hold exactly one public msgspec.Struct, but holds {len(own)}."
+        )
+    return own[0]
+
+
+def make(kind: str, named: Named) -> Any:
+    """Turn plain data into a checked plug-in object; errors carry the whole path."""
+    cls = load(kind, named.name)
+    try:
+        return msgspec.convert(named.fields, cls)
+    except msgspec.ValidationError as error:
+        known = [f.encode_name for f in msgspec.structs.fields(cls)]
+        wrong = [k for k in named.fields if k not in known]
+        if wrong:
+            raise InputError(
+                f"The {WORDS[kind]} `{named.name}` has no field `{wrong[0]}`. {nearest(wrong[0], known)}"
+            ) from None
+        raise InputError(f"The {WORDS[kind]} `{named.name}`: {error}.") from None
+
+
+def name_of(plugin: Any) -> str:
+    """The registry name of a plug-in object: its file's name, or its entry point's.
+
+    The object is one that `make` or `load` gave.
+    """
+    module = type(plugin).__module__
+    for kind in FOLDERS:
+        for name, entry in _third_party(kind).items():
+            if entry.value.partition(":")[0] == module:
+                return name
+    return module.rpartition(".")[2]
+
+
+def plain(plugin: Any) -> Named:
+    """The opposite of `make`: only fields that differ from their defaults are kept."""
+    fields: dict[str, Any] = {}
+    for field in msgspec.structs.fields(type(plugin)):
+        value = getattr(plugin, field.name)
+        if value != field.default:
+            fields[field.encode_name] = msgspec.to_builtins(value)
+    return Named(name_of(plugin), fields)
+
+
+def parse(kind: str, given: str | dict[str, Any] | Named) -> Named:
+    """Read `"openvino"`, `"openvino:streams=2,precision=f32"` or `{"name": "openvino", "streams": 2}`, and check it.
+
+    >>> str(parse("batching", "fixed:size=8"))
+    'fixed(size=8)'
+    """
+    if isinstance(given, Named):
+        named = given
+    elif isinstance(given, str):
+        named = _from_text(kind, given)
+    elif isinstance(given, dict) and isinstance(given.get("name"), str):
+        named = Named(given["name"], {k: v for k, v in given.items() if k != "name"})
+    else:
+        raise InputError(
+            f'A {WORDS[kind]} must be a name or a table with a `name`, such as {{ name = "{names(kind)[0]}" }}, '
+            f"but is `{given!r}`."
+        )
+    return plain(make(kind, named))
+
+
+def _from_text(kind: str, text: str) -> Named:
+    name, _, rest = text.partition(":")
+    fields: dict[str, Any] = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise InputError(f"In `{text}` the part `{part}` must be FIELD=VALUE, such as `{name}:threads=1`.")
+        fields[key.strip()] = _value(value.strip())
+    return Named(name.strip(), fields)
+
+
+def _value(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text

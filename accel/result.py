@@ -1,0 +1,194 @@
+"""Everything known about one run, and the only file format.
+
+Format history, newest first:
+1 (2026-11) first version: one JSON a run, its trace beside it as .npz
+
+A result is committed by renaming its JSON into place after its .npz is on disk. Reading one needs no plug-in, no torch
+and no runtime.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from accel.compilation import Effective
+from accel.errors import InputError
+from accel.plugins import Named
+from accel.recipe import Variant
+
+SCHEMA_VERSION = 1
+
+Phase = Literal["screening", "tuning", "blocks", "confirmation", "measure"]
+Role = Literal["baseline", "repeat", "candidate"]
+Status = Literal["ok", "failed", "refused", "wrong", "skipped"]
+Level = Literal["valid", "unstable", "invalid"]
+
+
+class SetUp(msgspec.Struct, frozen=True, kw_only=True):
+    """All seconds before the first counted request, each kept apart; null where a step didn't happen.
+
+    load, export, compress and compile happened in the prepare child; open and first_run in the measure child.
+    cached: the artefact came from the cache; the seconds are those of the time it was made.
+    """
+
+    load_s: float | None = None
+    export_s: float | None = None
+    compress_s: float | None = None
+    compile_s: float | None = None
+    import_s: float | None = None
+    open_s: float | None = None
+    first_run_s: float | None = None
+    cached: bool = False
+
+    @property
+    def start_s(self) -> float | None:
+        """Seconds from a fresh process to the first answer: what a cold start costs once the artefact exists."""
+        parts = (self.import_s, self.open_s, self.first_run_s)
+        return None if None in parts else sum(p for p in parts if p is not None)
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """Peaks of resident memory of the measure child (VmHWM, reset between the three), and what it holds alone."""
+
+    peak_import_bytes: int | None = None
+    peak_load_bytes: int | None = None
+    peak_run_bytes: int | None = None
+    private_bytes: int | None = None
+
+
+class Witness(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was watched during a run: `value` against the limits of the witness table."""
+
+    id: str
+    value: float
+    warn: float | None
+    unstable: float | None
+    invalid: float | None
+    level: Literal["ok", "warn", "unstable", "invalid"]
+    sentence: str
+
+
+class Quality(msgspec.Struct, frozen=True, kw_only=True):
+    """How good the outputs are, against the reference and (with labels) against the truth.
+
+    outcome: passes, fails or unresolved by the 95 % interval; unmeasured says why in `reason`.
+    rule: the guard that decided, in words. needed: how many samples would settle an unresolved outcome.
+    value, low, high: the task metric with its 95 % interval; drop: reference minus value, with its interval.
+    agreement: share of samples with the same top class as the reference, with its interval.
+    """
+
+    outcome: Literal["passes", "fails", "unresolved", "unmeasured"]
+    rule: str
+    reason: str = ""
+    samples: int = 0
+    metric: str | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reference_value: float | None = None
+    drop: float | None = None
+    drop_low: float | None = None
+    drop_high: float | None = None
+    agreement: float | None = None
+    agreement_low: float | None = None
+    agreement_high: float | None = None
+    sqnr_db: float | None = None
+    sqnr_p1_db: float | None = None
+    sqnr_min_db: float | None = None
+    cosine: float | None = None
+    cosine_min: float | None = None
+    max_abs_error: float | None = None
+    not_finite: int = 0
+    needed: int | None = None
+    synthetic: bool = False
+    random_weights: bool = False
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """Timed outputs compared with the reference: a seeded part of them, against twice the error seen in scoring."""
+
+    checked: int
+    mismatched: int
+    limit: float
+    largest: float
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything known about one run of one variant in one scenario.
+
+    process: "fresh" (own process for this run) or "within-process" (parked between its turns).
+    trace, trace_sha256: the .npz beside this file; null when nothing was timed.
+    witness_missing: sources this machine doesn't have; never treated as zero.
+    """
+
+    run_id: str
+    study_id: str
+    phase: Phase
+    variant: Variant
+    role: Role
+    status: Status
+    schema_version: int = SCHEMA_VERSION
+    created_unix_ns: int = 0
+    block: int | None = None
+    position: int | None = None
+    target: Literal["batch", "online", "latency"] | None = None
+    scenario: Named | None = None
+    batching: Named | None = None
+    latency: Literal["from schedule", "closed loop"] | None = None
+    reason: str = ""
+    next_step: str = ""
+    log_tail: str = ""
+    process: Literal["fresh", "within-process"] | None = None
+    effective: Effective | None = None
+    set_up: SetUp | None = None
+    quality: Quality | None = None
+    memory: Memory | None = None
+    cpu_s: float | None = None
+    artefact_bytes: int | None = None
+    trace: str | None = None
+    trace_sha256: str | None = None
+    schedule_sha256: str | None = None
+    seed: int | None = None
+    trial: int | None = None
+    wall_s: float | None = None
+    witnesses: tuple[Witness, ...] = ()
+    witness_missing: tuple[str, ...] = ()
+    validity: Level = "valid"
+    check: Check | None = None
+    env_id: str = ""
+    notes: tuple[str, ...] = ()
+
+    def save(self, folder: Path) -> Path:
+        """Commit to `folder/RUN_ID.json`; the trace must be there already."""
+        path = folder / f"{self.run_id}.json"
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(self), indent=1))
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> Result:
+        """Read one result of any version; raises InputError with the path and the field that is wrong."""
+        try:
+            data = msgspec.json.decode(path.read_bytes())
+            version = data.get("schema_version") if isinstance(data, dict) else None
+            if not isinstance(version, int) or version > SCHEMA_VERSION:
+                raise InputError(
+                    f"The result `{path}` has schema version `{version}`, but this accel reads up to "
+                    f"{SCHEMA_VERSION}. Update accel."
+                )
+            return msgspec.convert(data, cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"The result `{path}` can't be read: {error}. Delete it and use --resume.") from None
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Temporary file, fsync, rename: after a crash the file is either old or new, never half."""
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""From a recipe to results: prepare, run, tune, compare, recommend."""
