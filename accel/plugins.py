@@ -123,7 +123,8 @@ def plain(plugin: Any) -> Named:
     fields: dict[str, Any] = {}
     for field in msgspec.structs.fields(type(plugin)):
         value = getattr(plugin, field.name)
-        if value != field.default:
+        made = field.default_factory is not msgspec.NODEFAULT
+        if value != (field.default_factory() if made else field.default):
             fields[field.encode_name] = msgspec.to_builtins(value)
     return Named(name_of(plugin), fields)
 

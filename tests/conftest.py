@@ -1,0 +1,24 @@
+"""What every test gets: a cache of its own, and property tests that don't fail because the machine is busy."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("accel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("accel")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache() -> Iterator[None]:
+    """Keep artefacts of tests out of the user's cache; children inherit the variable."""
+    with tempfile.TemporaryDirectory(prefix="accel-test-cache-") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "XDG_CACHE_HOME", folder)
+        yield
