@@ -12,7 +12,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """The fingerprint of rule 44, as far as this machine tells.
 
     cores: how many this process may really use (affinity and cgroup quota both counted), at least 1.
-    flags: the instruction-set flags that matter here ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", ...).
+    flags: the instruction-set flags that matter here ("avx2", "avx512f", "avx512_vnni", "amx_tile", ...).
     packages: version of each installed package that can change a number.
     """
 

@@ -1,4 +1,7 @@
-"""What happened to each request, and nothing else: raw int64 nanoseconds. Every number accel prints is a function of it."""
+"""What happened to each request, and nothing else: raw int64 nanoseconds.
+
+Every number accel prints is a function of it.
+"""
 
 from __future__ import annotations
 

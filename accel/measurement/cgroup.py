@@ -1,0 +1,98 @@
+"""What the control group allows and how often it throttled, for cgroup v1 and v2 alike.
+
+`root` is "/" for this machine; tests hand in a folder that looks like one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path("/")
+
+
+def read(path: Path) -> str | None:
+    """The text of a file, or None where there is none or it may not be read."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return None
+
+
+def folders(root: Path, controller: str) -> Iterator[Path]:
+    """Folders of this process's group for one controller, innermost first, then its ancestors.
+
+    v2 is one tree below /sys/fs/cgroup; v1 has one tree a controller. Inside a container the path that
+    /proc/self/cgroup names may not be visible; the mount point itself then is the group, and comes last anyway.
+    """
+    mount = root / "sys/fs/cgroup"
+    own, base = "/", mount
+    for line in (read(root / "proc/self/cgroup") or "").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers == "" and (mount / "cgroup.controllers").exists():
+            own, base = path, mount
+            break
+        if controller in controllers.split(","):
+            named = [mount / controllers, mount / controller]
+            own, base = path, next((m for m in named if m.is_dir()), mount / controller)
+    parts = [p for p in own.split("/") if p and p != ".."]
+    for depth in range(len(parts), -1, -1):
+        folder = base.joinpath(*parts[:depth])
+        if folder.is_dir():
+            yield folder
+
+
+def quota_cores(root: Path = ROOT) -> float | None:
+    """How many cores the tightest CPU quota allows; None without a quota."""
+    found = [q for folder in folders(root, "cpu") if (q := _quota(folder)) is not None]
+    return min(found, default=None)
+
+
+def _quota(folder: Path) -> float | None:
+    both = (read(folder / "cpu.max") or "").split()
+    if len(both) == 2 and both[0] != "max":
+        return int(both[0]) / int(both[1])
+    quota, period = read(folder / "cpu.cfs_quota_us"), read(folder / "cpu.cfs_period_us")
+    if quota and period and int(quota) > 0:
+        return int(quota) / int(period)
+    return None
+
+
+def memory_limit(root: Path = ROOT) -> int | None:
+    """The tightest memory limit in bytes; None without one."""
+    found: list[int] = []
+    for folder in folders(root, "memory"):
+        text = (read(folder / "memory.max") or read(folder / "memory.limit_in_bytes") or "").strip()
+        # v1 says "no limit" as a number near 2**63.
+        if text.isdigit() and int(text) < 1 << 60:
+            found.append(int(text))
+    return min(found, default=None)
+
+
+def throttling(root: Path = ROOT) -> dict[str, int] | None:
+    """`nr_periods` and `nr_throttled` of the innermost group that has a cpu.stat with them; None if none has."""
+    for folder in folders(root, "cpu"):
+        text = read(folder / "cpu.stat")
+        values = parse_stat(text or "")
+        if "nr_throttled" in values:
+            return values
+    return None
+
+
+def parse_stat(text: str) -> dict[str, int]:
+    """Read `key value` lines.
+
+    >>> parse_stat("nr_periods 10\\nnr_throttled 3\\n")
+    {'nr_periods': 10, 'nr_throttled': 3}
+    """
+    pairs = [line.split() for line in text.splitlines()]
+    return {p[0]: int(p[1]) for p in pairs if len(p) == 2 and p[1].lstrip("-").isdigit()}
+
+
+def usable_cores(root: Path = ROOT) -> int:
+    """Cores this process may really use: affinity and quota both counted, at least 1."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = quota_cores(root)
+    return max(1, affinity if quota is None else min(affinity, math.floor(quota)))
