@@ -1,0 +1,105 @@
+"""`accel bench`: from a model to a table, a page and a winner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from accel.cli.values import Plugin, Size, Word, drop, duration, slo
+from accel.errors import InputError, NothingMeasured
+
+if TYPE_CHECKING:
+    from accel.study.study import Study
+
+_PROFILES = ("quick", "shared", "quiet", "gpu")
+
+
+@click.command("bench")
+@click.argument("model", required=False, metavar="[MODEL | RECIPE | demo]")
+@click.option("--samples", metavar="PATH", help="Real inputs: .npz, folder of .npy, or file.py:factory.")
+@click.option(
+    "--target",
+    type=Word("batch", "online", "both"),
+    metavar="batch|online|both",
+    help="What to optimize for; both if not given.",
+)
+@click.option("--slo", type=slo(), help="The latency limit for online: p99=20ms.")
+@click.option("--accuracy-drop", type=drop("--accuracy-drop"), help="How much accuracy may be lost: 1pp.")
+@click.option("--budget", type=duration("--budget"), help="How long it may take: 90s, 5m, 2h.")
+@click.option("--profile", type=Word(*_PROFILES), metavar="|".join(_PROFILES), help="How much evidence to gather.")
+@click.option(
+    "--backend",
+    type=Plugin("compilation"),
+    metavar="NAME[:FIELD=VALUE,…]",
+    multiple=True,
+    help="Try only this backend; repeatable.",
+)
+@click.option(
+    "--compression",
+    type=Plugin("compression"),
+    metavar="NAME[:FIELD=VALUE,…]",
+    multiple=True,
+    help="Try only this technique; repeatable.",
+)
+@click.option("--batch", type=Size(), multiple=True, help="Try only this batch size; repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where results go.")
+@click.option("--resume", is_flag=True, help="Go on with the study in --out; finished runs are kept.")
+@click.option("--dry-run", is_flag=True, help="Show what would be tried and how long it takes; measure nothing.")
+@click.option("--save-recipe", type=click.Path(path_type=Path), metavar="FILE", help="Write the plan; measure nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the conclusion as JSON, and nothing else, to stdout.")
+@click.option("--trust-file", is_flag=True, help="Load a file that may hold pickles or native code (.pt2).")
+def command(model: str | None, dry_run: bool, save_recipe: Path | None, as_json: bool, **options: Any) -> int:
+    """Compare the ways to run MODEL and recommend one for batch jobs and one for online requests.
+
+    MODEL is an .onnx, .pt2 or OpenVINO .xml file, file.py:factory or package.module:factory; a recipe is a .toml
+    file; `demo` is built in.
+    """
+    if model is None:
+        raise InputError("Say what to measure: a model file, a recipe (.toml) or `demo`, as in `accel bench demo`.")
+    asked = {name: value for name, value in options.items() if value not in (None, (), False)}
+    if asked.get("resume") and "out" not in asked and not model.endswith(".toml"):
+        raise InputError("--resume needs the folder of the study to go on with. Add --out DIR.")
+    if dry_run or save_recipe is not None:
+        return _plan(model, asked, save_recipe)
+    return _measure(model, asked, as_json)
+
+
+def _plan(model: str, asked: dict[str, Any], save_recipe: Path | None) -> int:
+    import accel
+    from accel.result import write_atomically
+
+    plan = accel.plan_study(model, **asked)
+    click.echo(plan.describe())
+    if save_recipe is not None:
+        write_atomically(save_recipe, plan.recipe_toml().encode())
+        click.echo(f"Recipe: {save_recipe}")
+    return 0
+
+
+def _measure(model: str, asked: dict[str, Any], as_json: bool) -> int:
+    import accel
+    from accel.cli.progress import Progress
+
+    with Progress() as progress:
+        study = accel.bench(model, **asked, progress=progress)
+    if as_json:
+        click.get_binary_stream("stdout").write(study.to_json().rstrip(b"\n") + b"\n")
+    else:
+        click.echo(str(study))
+    page = study.folder / "report.html"
+    study.report(page)
+    click.echo(f"Report: {page}", err=as_json)
+    return _code(study)
+
+
+def _code(study: Study) -> int:
+    conclusion = study.conclusion
+    if conclusion.record.interrupted:
+        click.echo(f"accel: Interrupted. Go on with: --out {study.folder} --resume", err=True)
+        return 130
+    if not any(row.status == "ok" for row in conclusion.rows):
+        reasons = "; ".join(f"{row.name}: {row.reason}" for row in conclusion.rows[:3])
+        raise NothingMeasured(f"Not one variant could be measured ({reasons}).")
+    return 0

@@ -1,0 +1,150 @@
+"""`accel list`: every plug-in, the fields of one, or what happened to the variants of a study."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from accel import plugins
+from accel.errors import InputError, nearest
+from accel.units import show_bytes, show_seconds
+
+if TYPE_CHECKING:
+    from accel.analysis.conclusion import Conclusion, Row
+
+
+@click.command("list")
+@click.argument("name", required=False, metavar="[NAME | STUDY | STUDY/VARIANT]")
+def command(name: str | None) -> int:
+    """List all plug-ins; or the fields of the one called NAME; or what happened in the folder STUDY."""
+    if name is None:
+        lines = _everything()
+    elif (Path(name) / "study.json").is_file():
+        lines = _study(_conclusion(Path(name)))
+    elif (Path(name).parent / "study.json").is_file():
+        lines = _variant(_conclusion(Path(name).parent), Path(name).name)
+    else:
+        lines = _named(name)
+    click.echo("\n".join(lines))
+    return 0
+
+
+def _everything() -> list[str]:
+    lines: list[str] = []
+    for kind, word in plugins.WORDS.items():
+        names = plugins.names(kind)
+        width = max((len(n) for n in names), default=0)
+        lines += ["", f"{kind} ({word})" if kind != "charts" else "charts (of the report)"]
+        lines += [f"  {n:{width}}  {_one_line(kind, n)}" for n in names]
+    return [*lines[1:], "", "accel list NAME shows the fields of one."]
+
+
+def _named(name: str) -> list[str]:
+    found = [(kind, plugins.load(kind, name)) for kind in plugins.FOLDERS if name in plugins.names(kind)]
+    if not found:
+        if "/" in name or Path(name).exists():
+            raise InputError(f"`{name}` is not a study: it holds no study.json. Give the folder that --out named.")
+        everything = [n for kind in plugins.FOLDERS for n in plugins.names(kind)]
+        raise InputError(f"Nothing is called `{name}`, neither a plug-in nor a study. {nearest(name, everything)}")
+    return [line for kind, cls in found for line in _plugin(kind, name, cls)]
+
+
+def _plugin(kind: str, name: str, cls: type[Any]) -> list[str]:
+    lines = [f"{name} ({plugins.WORDS[kind]})", "", *(inspect.getdoc(cls) or "").splitlines(), ""]
+    fields = _fields(cls)
+    width = max((len(field) for field, _ in fields), default=0)
+    return [*lines, "Fields:" if fields else "No fields.", *(f"  {f:{width}}  {told}" for f, told in fields)]
+
+
+def _fields(cls: type[Any]) -> list[tuple[str, str]]:
+    """Each field with its type and its default, as text."""
+    import msgspec
+
+    if not issubclass(cls, msgspec.Struct):
+        return []
+    listed = []
+    for field in msgspec.structs.fields(cls):
+        made = field.default_factory is not msgspec.NODEFAULT
+        default = field.default_factory() if made else field.default
+        listed.append((field.encode_name, f"{_type_name(field.type)} = {default!r}"))
+    return listed
+
+
+def _type_name(given: Any) -> str:
+    return given.__name__ if isinstance(given, type) else str(given).replace("typing.", "").replace("NoneType", "None")
+
+
+def _one_line(kind: str, name: str) -> str:
+    """What the plug-in is, or why it can't be loaded: one broken third-party plug-in must not hide the others."""
+    try:
+        cls = plugins.load(kind, name)
+    except Exception as error:
+        return f"can't be loaded: {type(error).__name__}: {error}"
+    return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
+def _conclusion(folder: Path) -> Conclusion:
+    import accel
+
+    return accel.open_study(folder).conclusion
+
+
+def _study(conclusion: Conclusion) -> list[str]:
+    width = max((len(row.name) for row in conclusion.rows), default=0)
+    lines = [f"{conclusion.record.name}: {conclusion.headline}", ""]
+    lines += [f"  {row.name:{width}}  {_happened(row)}" for row in conclusion.rows]
+    return [*lines, "", "accel list STUDY/VARIANT says more about one."]
+
+
+def _happened(row: Row) -> str:
+    if row.status != "ok":
+        return f"{row.status}: {row.reason}"
+    return f"ok, reached {row.evidence}" + (" (baseline)" if row.is_baseline else "")
+
+
+def _variant(conclusion: Conclusion, name: str) -> list[str]:
+    names = [row.name for row in conclusion.rows]
+    if name not in names:
+        raise InputError(f"The study has no variant `{name}`. {nearest(name, names)}")
+    row = conclusion.row(name)
+    lines = [f"{row.name}: {_happened(row)}"]
+    lines += [f"next step: {row.next_step}"] if row.next_step else []
+    lines += [f"why it is here: {row.variant.trap}"] if row.variant.trap else []
+    lines += [f"backend: {row.variant.backend}"]
+    lines += [f"compression: {', '.join(str(c) for c in row.variant.compression)}"] if row.variant.compression else []
+    lines += _ran(row) + _cost(row) + _scored(row)
+    lines += [f"note: {note}" for note in row.notes]
+    return lines + (["", "the end of its log:", *row.log_tail.splitlines()] if row.log_tail else [])
+
+
+def _ran(row: Row) -> list[str]:
+    if row.effective is None:
+        return []
+    detail = "".join(f", {key} {value}" for key, value in row.effective.detail.items())
+    ran = row.effective
+    return [f"really ran: {ran.precision} on {ran.provider}, {ran.threads} threads{detail}"]
+
+
+def _cost(row: Row) -> list[str]:
+    lines = []
+    if row.set_up is not None:
+        steps = {name.removesuffix("_s"): getattr(row.set_up, name) for name in row.set_up.__struct_fields__}
+        seconds = [f"{n} {show_seconds(s)}" for n, s in steps.items() if isinstance(s, float)]
+        lines.append(f"set-up: {', '.join(seconds)}" + (" (cached)" if row.set_up.cached else ""))
+    if row.artefact_bytes is not None:
+        lines.append(f"size: {show_bytes(row.artefact_bytes)}")
+    if row.memory_bytes is not None:
+        lines.append(f"memory: {show_bytes(row.memory_bytes)}")
+    return lines
+
+
+def _scored(row: Row) -> list[str]:
+    quality = row.quality
+    if quality is None:
+        return []
+    value = f"{quality.metric} {quality.value:.4g}, " if quality.value is not None and quality.metric else ""
+    reason = f" ({quality.reason})" if quality.reason else ""
+    return [f"accuracy: {value}{quality.outcome} by the rule: {quality.rule}{reason}"]
