@@ -1,0 +1,94 @@
+"""Weights and activations in 8 bits, with ranges learned from samples; the quantizer follows the backend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import msgspec
+
+from accel.compilation import Refusal
+from accel.compression._rules import already_quantized, missing
+
+if TYPE_CHECKING:
+    from accel.measurement.machine import Machine
+    from accel.model import Facts, Model
+    from accel.samples import Samples
+
+_OWN_FIELDS = {
+    "onnxruntime": {"method", "percentile", "per_channel", "operators", "portable"},
+    "openvino": {"preset", "model_type", "rest"},
+    "inductor": set[str](),
+}
+
+
+class QuantizeStatic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """onnxruntime -> its own QDQ with unsigned activations and signed weights; openvino -> NNCF; inductor -> PT2E.
+
+    count: how many calibration samples at most.
+    method, percentile, per_channel, operators (empty: by kind of model): of ONNX Runtime's quantizer.
+    preset, model_type, rest (precision of what isn't quantized; "auto": bf16 where the chip has it): of NNCF.
+    portable: ONNX Runtime's quantizer whatever the backend, for one file that several runtimes load.
+    """
+
+    count: int = 128
+    method: Literal["minmax", "entropy", "percentile", "distribution"] = "minmax"
+    percentile: float = 99.999
+    per_channel: bool = True
+    operators: tuple[str, ...] = ()
+    preset: Literal["mixed", "performance"] = "mixed"
+    model_type: Literal["auto", "transformer", "none"] = "auto"
+    rest: Literal["auto", "f32"] = "auto"
+    portable: bool = False
+
+    needs_samples: ClassVar[bool] = True
+
+    def quantizer(self, target: str) -> str:
+        """Whose quantizer is used: the backend's own, unless one portable file was asked for."""
+        return "onnxruntime" if self.portable and target == "openvino" else target
+
+    def reads(self, target: str) -> tuple[str, ...]:
+        forms = {"onnxruntime": "onnx", "openvino": "openvino", "inductor": "torch"}
+        return (forms.get(self.quantizer(target), "onnx"),)
+
+    def writes(self, target: str) -> str:
+        return self.reads(target)[0]
+
+    def fits(self, facts: Facts, machine: Machine, target: str) -> Refusal | None:
+        own = _OWN_FIELDS.get(self.quantizer(target))
+        if own is None:
+            return Refusal(
+                f"There is no static quantizer for the backend `{target}`.",
+                "Use the backend `onnxruntime`, `openvino` or `inductor`.",
+            )
+        if foreign := self._foreign(own):
+            return Refusal(
+                f"`{foreign}` means nothing to the quantizer of `{self.quantizer(target)}`.", f"Leave `{foreign}` out."
+            )
+        return already_quantized(facts) or _toolchain(self.quantizer(target))
+
+    def _foreign(self, own: set[str]) -> str | None:
+        fields = {f.name: f.default for f in msgspec.structs.fields(type(self))}
+        changed = [n for n, default in fields.items() if getattr(self, n) != default]
+        return next((n for n in changed if n not in own | {"count", "portable"}), None)
+
+    def apply(self, model: Model, samples: Samples, target: str) -> Model:
+        """A new model in the form that `writes` says; raises VariantError with the quantizer's reason."""
+        if self.quantizer(target) == "openvino":
+            from accel.compression._nncf import quantize
+
+            return quantize(self, model, samples)
+        if self.quantizer(target) == "inductor":
+            from accel.compression._pt2e import quantize as quantize_pt2e
+
+            return quantize_pt2e(self, model, samples)
+        from accel.compression._qdq import quantize as quantize_qdq
+
+        return quantize_qdq(self, model, samples)
+
+
+def _toolchain(quantizer: str) -> Refusal | None:
+    if quantizer == "openvino":
+        return missing("nncf", "Quantizing for OpenVINO", 'pip install "accel-bench[openvino]"')
+    if quantizer == "inductor":
+        return missing("torchao", "Quantizing for torch.compile (PT2E)", "pip install torchao")
+    return None
