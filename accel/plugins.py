@@ -132,8 +132,8 @@ def plain(plugin: Any) -> Named:
 def parse(kind: str, given: str | dict[str, Any] | Named) -> Named:
     """Read `"openvino"`, `"openvino:streams=2,precision=f32"` or `{"name": "openvino", "streams": 2}`, and check it.
 
-    >>> str(parse("batching", "fixed:size=8"))
-    'fixed(size=8)'
+    >>> str(parse("batching", "fixed:size=16"))
+    'fixed(size=16)'
     """
     if isinstance(given, Named):
         named = given

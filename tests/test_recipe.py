@@ -34,10 +34,9 @@ backend = "onnxruntime"
 
 
 def _struct(name: str, fields: list[tuple[str, Any, Any]]) -> type[Any]:
-    made = msgspec.defstruct(
+    return msgspec.defstruct(
         name.title(), fields, module=f"fake.{name}", frozen=True, kw_only=True, forbid_unknown_fields=True
     )
-    return made
 
 
 KNOWN: dict[str, dict[str, type[Any]]] = {
