@@ -1,7 +1,4 @@
-"""What came in: a torch module, a .pt2, an .onnx, an OpenVINO .xml or any callable; its signature, facts and forms.
-
-`Source` is plain data and lives in the parent; `Model` is loaded and lives in a child.
-"""
+"""What a model is, as plain data: where it comes from, what goes in and out, what decides the variants worth trying."""
 
 from __future__ import annotations
 
@@ -45,6 +42,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     operators: how often each operator type occurs.
     depthwise_share: share of convolution operations that are depthwise.
+    macs_per_item: multiply-accumulates of Conv, MatMul and Gemm at batch 1; null where shapes can't be inferred.
+    vocabulary: rows of the embedding that integer inputs look up, for synthetic token ids.
     """
 
     kind: Literal["convolutional", "depthwise", "transformer", "other"]
@@ -55,6 +54,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     depthwise_share: float
     quantized: bool
     forms: tuple[str, ...]
+    vocabulary: int | None = None
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +64,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     sha256: of the stored object; a child refuses to load a file of another hash.
     trusted: True if the user said `--trust-file` for a file that holds pickles or native code.
     random_weights: True if the user said so or the factory did; labels every figure that stems from them.
+    sys_path: folders a child needs on sys.path to import what a stored object refers to.
     """
 
     kind: Kind
@@ -72,3 +73,4 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None = None
     trusted: bool = False
     random_weights: bool = False
+    sys_path: tuple[str, ...] = ()

@@ -1,0 +1,100 @@
+"""torch.export archives (.pt2): as a module that can be called, pickled and exported again."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from accel.errors import InputError
+from accel.model.signature import BATCH, Arrays, dtype_name, observed
+from accel.model.torch_form import TorchForm, as_numpy
+from accel.model.tree import flatten
+from accel.model.types import Signature, Tensor
+
+
+def open_exported(file: Any) -> Any:
+    """The ExportedProgram in a file. Raises InputError with the reason if torch can't read it."""
+    import torch
+
+    try:
+        return torch.export.load(file)
+    except Exception as error:  # torch raises many kinds, a few of them its own
+        first = (str(error).splitlines() or [""])[0]
+        raise InputError(f"torch can't load the .pt2 file: {type(error).__name__}: {first}.") from error
+
+
+def form_of(program: Any) -> TorchForm:
+    """A TorchForm over an ExportedProgram; its inputs are named as in the program."""
+    import torch
+
+    names = tuple(program.graph_signature.user_inputs)
+    tree, _ = flatten({"tensors": tuple(torch.zeros(1) for _ in names)}, root="input")
+    return TorchForm(exported_module(program), msgspec.structs.replace(tree, names=names))
+
+
+def exported_module(program: Any) -> Any:
+    """An nn.Module whose forward(*tensors) runs an ExportedProgram; it pickles as what torch.export.save writes."""
+    import torch
+    from torch.utils import _pytree as pytree
+
+    class Exported(torch.nn.Module):  # type: ignore[misc]  # torch is imported late
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = program.module()
+            self.program = program
+
+        def forward(self, *tensors: Any) -> Any:
+            args, kwargs = pytree.tree_unflatten(list(tensors), program.call_spec.in_spec)
+            return self.inner(*args, **kwargs)
+
+        def train(self, mode: bool = True) -> Exported:
+            return self  # it stays in the mode it was exported in
+
+        def __reduce__(self) -> tuple[Any, tuple[bytes]]:
+            buffer = io.BytesIO()
+            torch.export.save(program, buffer)
+            return restored_module, (buffer.getvalue(),)
+
+    return Exported()
+
+
+def restored_module(data: bytes) -> Any:
+    """The opposite of an exported module's pickling."""
+    return exported_module(open_exported(io.BytesIO(data)))
+
+
+def signature_of(program: Any, form: TorchForm) -> tuple[Signature, Arrays]:
+    """The signature from the program's own shapes (outputs by one run), and an example made of them."""
+    values = {n.name: n.meta["val"] for n in program.graph.nodes if n.op == "placeholder"}
+    inputs = tuple(_tensor(name, values[name]) for name in form.names)
+    fixed = {t.shape[0] for t in inputs if isinstance(t.shape[0], int)}
+    lead = 2 if not fixed else next(iter(fixed))
+    assert isinstance(lead, int)
+    example = {t.name: _zeros(t, lead) for t in inputs}
+
+    def run(arrays: Any) -> dict[str, Any]:
+        return {name: as_numpy(value) for name, value in form(arrays).items()}
+
+    seen = observed(run, example, {t.name: _free(t) for t in inputs})
+    return seen, example
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    if not value.shape:
+        raise InputError(
+            f"Input `{name}` of the model has no axes, so it has no batch. Export the model with it fixed."
+        )
+    shape = tuple(s if isinstance(s, int) else (BATCH if axis == 0 else str(s)) for axis, s in enumerate(value.shape))
+    return Tensor(name, dtype_name(value), shape)
+
+
+def _free(tensor: Tensor) -> dict[int, str]:
+    return {axis: size for axis, size in enumerate(tensor.shape) if axis > 0 and isinstance(size, str)}
+
+
+def _zeros(tensor: Tensor, lead: int) -> Any:
+    shape = [lead if axis == 0 else size if isinstance(size, int) else 8 for axis, size in enumerate(tensor.shape)]
+    return np.zeros(shape, tensor.dtype)

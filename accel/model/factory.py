@@ -1,0 +1,99 @@
+"""`file.py:factory` and `package.module:factory`: find them, import them, call them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from accel.errors import InputError, nearest
+
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def is_factory(location: str) -> bool:
+    """True for the two spellings of a factory.
+
+    >>> is_factory("models/net.py:build"), is_factory("package.net:build"), is_factory("net.onnx")
+    (True, True, False)
+    """
+    where, colon, _ = location.rpartition(":")
+    return bool(colon) and (where.endswith(".py") or _DOTTED.fullmatch(location) is not None)
+
+
+@contextlib.contextmanager
+def importable(folders: Sequence[str | Path]) -> Iterator[None]:
+    """Put folders first on sys.path, and take them off again."""
+    added = [str(folder) for folder in folders]
+    sys.path[:0] = added
+    try:
+        yield
+    finally:
+        for folder in added:
+            with contextlib.suppress(ValueError):
+                sys.path.remove(folder)
+
+
+def call_factory(location: str) -> tuple[Any, Callable[[], Any]]:
+    """Import and call a factory without arguments; returns (what it gave, the factory).
+
+    The folder of its file is on sys.path during import and call only, so that nothing else is shadowed later.
+    Raises InputError with the reason if it can't be found, imported or called.
+    """
+    where, _, name = location.rpartition(":")
+    folders = [Path(where).resolve().parent] if where.endswith(".py") else [Path.cwd()]
+    with importable(folders):
+        module = _import(where)
+        factory = _named(module, where, name)
+        try:
+            return factory(), factory
+        except Exception as error:
+            raise InputError(
+                f"The factory `{location}` failed with {type(error).__name__}: {error}. "
+                "A factory takes no arguments and returns the model."
+            ) from error
+
+
+def _import(where: str) -> ModuleType:
+    try:
+        return _import_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+    except Exception as error:
+        raise InputError(f"`{where}` can't be imported: {type(error).__name__}: {error}.") from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = f"accel_given_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _named(module: ModuleType, where: str, name: str) -> Callable[[], Any]:
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+            raise InputError(f"`{where}` has no `{name}`. {nearest(name, known)}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise InputError(
+            f"`{where}:{name}` must be a function that returns the model, but is a {type(found).__name__}."
+        )
+    return found  # type: ignore[no-any-return]

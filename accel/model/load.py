@@ -1,0 +1,164 @@
+"""A model in a child process: loaded once, its other forms made on demand and kept for the next child."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from accel.errors import VariantError
+from accel.model import convert
+from accel.model.signature import Arrays, of_size
+from accel.model.types import Facts, Signature, Source
+from accel.samples.store import Samples
+
+Form = Literal["torch", "onnx", "openvino", "callable"]
+Precision = Literal["float32", "bf16", "f16"]
+
+
+class Model:
+    """A network, its signature and its forms; a child's side of a Source.
+
+    forms: what is there without conversion. precision: what a compression asked the backend for.
+    notes: what was noticed or decided on the way, in sentences. seconds: "load" and, once made, "export".
+    folder: this model's own place on disk; forms are made under `folder/forms`.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        signature: Signature,
+        folder: Path,
+        forms: dict[str, Any],
+        example: Arrays | None = None,
+        precision: Precision = "float32",
+        notes: tuple[str, ...] = (),
+        seconds: dict[str, float] | None = None,
+        facts: Facts | None = None,
+    ) -> None:
+        self.source = source
+        self.signature = signature
+        self.folder = Path(folder)
+        self.precision = precision
+        self.notes = notes
+        self.seconds = dict(seconds or {})
+        self._forms = dict(forms)
+        self._example = example
+        self._facts = facts
+
+    @classmethod
+    def load(cls, source: Source, folder: Path, samples: Samples | None = None) -> Model:
+        """Load what `describe` found. samples: needed for a torch module or a function, whose inputs they tell.
+
+        Raises InputError where the user must give something else, VariantError where the model itself fails.
+        """
+        from accel.model.read import read
+
+        started = time.perf_counter()
+        found = read(source, Path(folder), samples)
+        return cls(
+            source=found.source,
+            signature=found.signature,
+            folder=folder,
+            forms={found.form: found.value},
+            example=None if found.example is None else of_size(found.example, _example_rows(found.signature)),
+            notes=found.notes,
+            seconds={"load": time.perf_counter() - started},
+        )
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The forms that are there already."""
+        return tuple(self._forms)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What decides which variants are worth trying; made from the ONNX form where there can be one."""
+        from accel.model.facts import facts_of
+
+        return self._facts or facts_of(self)
+
+    def has_path_to(self, form: str) -> bool:
+        """True if the form is there or could be made from one that is."""
+        return form in self._forms or any(self.has_path_to(f) for f in convert.PATHS.get(form, ()))
+
+    def as_form(self, form: str) -> Any:
+        """The model in a form: "torch" a TorchForm, "onnx" and "openvino" a path (alone in a folder), "callable" Call.
+
+        Made when first asked for and kept on disk. Raises VariantError with the reason if it can't be made.
+        """
+        if form not in self._forms:
+            self._forms[form] = self._made(form)
+        return self._forms[form]
+
+    def _made(self, form: str) -> Path:
+        if not self.has_path_to(form):
+            raise VariantError(f"a model that came as {' or '.join(self._forms)} can't be turned into {form}")
+        folder = self.folder / "forms" / form
+        kept = folder / "seconds.json"
+        if not kept.exists():
+            origin = next(f for f in convert.PATHS[form] if self.has_path_to(f))
+            value = self.as_form(origin)
+            started = time.perf_counter()
+            commit(folder, lambda part: self._convert(form, value, part), started)
+        self.seconds["export"] = self.seconds.get("export", 0.0) + float(json.loads(kept.read_text())["seconds"])
+        return folder / convert.MODEL_FILE[form]
+
+    def _convert(self, form: str, value: Any, part: Path) -> None:
+        if form == "openvino":
+            convert.onnx_to_openvino(value, part)
+            return
+        if self._example is None:
+            raise VariantError("the model can't be exported to ONNX without an example input", "Give samples.")
+        convert.torch_to_onnx(value, self.signature, self._example, part)
+
+    def derive(
+        self,
+        form: str,
+        value: Any,
+        *,
+        precision: Precision | None = None,
+        notes: tuple[str, ...] = (),
+        facts: Facts | None = None,
+    ) -> Model:
+        """A new model of the same signature that has just this form; this one stays as it is."""
+        return Model(
+            source=self.source,
+            signature=self.signature,
+            folder=self.scratch(),
+            forms={form: value},
+            example=self._example,
+            precision=precision or self.precision,
+            notes=(*self.notes, *notes),
+            seconds=self.seconds,
+            facts=facts or self._facts,
+        )
+
+    def scratch(self) -> Path:
+        """A fresh empty folder of this model's, for files that are made from it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="made_", dir=self.folder))
+
+
+def _example_rows(signature: Signature) -> int:
+    return 2 if signature.batch == "any" else signature.batch
+
+
+def commit(folder: Path, make: Any, started: float) -> None:
+    """Let `make` fill a folder beside `folder`, note the seconds, and rename it into place: whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        make(part)
+        (part / "seconds.json").write_text(json.dumps({"seconds": time.perf_counter() - started}))
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(part, folder)  # noqa: PTH105  # the commit point
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,199 @@
+"""From a Source to its first form and its signature, for each kind of source."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from accel.errors import InputError, MissingLibrary, VariantError
+from accel.model import convert, pickles
+from accel.model.call import Call
+from accel.model.factory import call_factory
+from accel.model.load import commit
+from accel.model.onnx_file import check_onnx, read_graph
+from accel.model.places import readable_file
+from accel.model.signature import Arrays, free_axes, from_onnx, from_openvino, observed, rows
+from accel.model.types import Signature, Source
+from accel.samples.store import Samples
+
+_NEEDS_SAMPLES = (
+    "doesn't say what goes in. Give samples (--samples), or a factory that returns (module, example inputs)."
+)
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A loaded source: its one form, its signature and, if it came with one, an example of its inputs."""
+
+    source: Source
+    form: str
+    value: Any
+    signature: Signature
+    example: Arrays | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read(source: Source, folder: Path, samples: Samples | None) -> Found:
+    """Load a source. Raises InputError or VariantError with the reason."""
+    if source.kind == "onnx":
+        return _onnx(source, folder)
+    if source.kind == "openvino":
+        return _openvino(source, folder)
+    if source.kind == "pt2":
+        return _pt2(source)
+    if source.kind == "factory":
+        return _factory(source, folder, samples)
+    given = pickles.restore(Path(source.location), source.sha256, source.sys_path)
+    return _torch(source, given, None, samples) if source.kind == "torch" else _callable(source, given, samples)
+
+
+def _onnx(source: Source, folder: Path) -> Found:
+    path = Path(source.location)
+    target = folder / "forms" / "onnx"
+    if not (target / "seconds.json").exists():
+        started = time.perf_counter()
+        commit(target, lambda part: convert.copy_onnx(path, part), started)
+    copied = target / convert.MODEL_FILE["onnx"]
+    return Found(source=source, form="onnx", value=copied, signature=from_onnx(read_graph(copied).graph))
+
+
+def _openvino(source: Source, folder: Path) -> Found:
+    openvino = convert.load_openvino()
+    target = folder / "forms" / "openvino"
+    if not (target / "seconds.json").exists():
+        started = time.perf_counter()
+        commit(target, lambda part: convert.copy_openvino(Path(source.location), part), started)
+    copied = target / convert.MODEL_FILE["openvino"]
+    try:
+        model = openvino.Core().read_model(str(copied))
+    except RuntimeError as error:
+        raise InputError(f"Model `{source.location}` can't be read by OpenVINO: {convert.last_line(error)}.") from None
+    return Found(source=source, form="openvino", value=copied, signature=from_openvino(model))
+
+
+def _pt2(source: Source) -> Found:
+    _need_torch("a .pt2 model")
+    from accel.model.exported import form_of, open_exported, signature_of
+
+    form = form_of(open_exported(source.location))
+    signature, example = signature_of(form.module.program, form)
+    return Found(source=source, form="torch", value=form, signature=signature, example=example)
+
+
+def _factory(source: Source, folder: Path, samples: Samples | None) -> Found:
+    given, factory = call_factory(source.location)
+    example = None
+    if isinstance(given, tuple) and len(given) == 2 and not isinstance(given, Mapping):
+        given, example = given
+    random = any(bool(getattr(o, "random_weights", False)) for o in (factory, given))
+    source = msgspec.structs.replace(source, random_weights=source.random_weights or random)
+    if isinstance(given, str | Path):
+        path = readable_file(Path(given).expanduser(), f"The file that `{source.location}` returned,")
+        if path.suffix != ".onnx":
+            raise InputError(
+                f"The factory `{source.location}` returned `{path}`; a path it returns must be an .onnx file."
+            )
+        check_onnx(path)
+        return msgspec.structs.replace(
+            _onnx(msgspec.structs.replace(source, location=str(path)), folder), source=source
+        )
+    if _is_module(given):
+        return _torch(source, given, example, samples)
+    if callable(given):
+        return _callable(source, given, samples)
+    raise InputError(
+        f"The factory `{source.location}` returned a {type(given).__name__}, but must return a torch module, "
+        "(module, example inputs), the path of an .onnx file or a function."
+    )
+
+
+def _is_module(given: Any) -> bool:
+    import sys
+
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and isinstance(given, torch.nn.Module)
+
+
+def _need_torch(what: str) -> None:
+    try:
+        import torch  # noqa: F401  # only whether it is there
+    except ImportError:
+        raise MissingLibrary("torch", what, extra="torch") from None
+
+
+def _torch(source: Source, module: Any, example: Any, samples: Samples | None) -> Found:
+    from accel.model.torch_form import TorchForm, as_numpy
+
+    example = example if example is not None else getattr(module, "example_inputs", None)
+    args, kwargs = _example_call(example)
+    if example is not None:
+        form = TorchForm.from_call(module, args, kwargs)
+        arrays = form.bind(args, kwargs)
+        if samples is not None:
+            arrays = _renamed(rows(samples, 2), form.names)
+    elif samples is not None:
+        form = TorchForm.from_names(module, tuple(samples.inputs))
+        arrays = _renamed(rows(samples, 2), form.names)
+    else:
+        raise InputError(f"The torch module `{source.name}` {_NEEDS_SAMPLES}")
+
+    def run(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: as_numpy(value) for name, value in form(inputs).items()}
+
+    free = free_axes(samples) if samples is not None else {}
+    signature, arrays = _in_dtypes_that_run(run, _without_doubles(arrays, module), free)
+    return Found(source=source, form="torch", value=form, signature=signature, example=arrays)
+
+
+def _without_doubles(arrays: Arrays, module: Any) -> Arrays:
+    """float64, numpy's default, becomes float32 unless the module computes in float64."""
+    doubles = any(p.dtype.itemsize == 8 and p.is_floating_point() for p in module.parameters())
+    return arrays if doubles else {n: a.astype(np.float32) if a.dtype == np.float64 else a for n, a in arrays.items()}
+
+
+def _in_dtypes_that_run(run: Any, arrays: Arrays, free: Any) -> tuple[Signature, Arrays]:
+    """The signature with the samples' dtypes; where those fail, with bytes as float32 and small integers as int64."""
+    wider = {"uint8": "float32", "int32": "int64", "int16": "int64"}
+    cast = {name: a.astype(wider.get(a.dtype.name, a.dtype), copy=False) for name, a in arrays.items()}
+    try:
+        return observed(run, arrays, free), arrays
+    except VariantError:
+        if all(cast[name].dtype == a.dtype for name, a in arrays.items()):
+            raise
+        return observed(run, cast, free), cast
+
+
+def _renamed(arrays: Arrays, names: tuple[str, ...]) -> Arrays:
+    """Samples under the module's names: by name where they agree, else in their order."""
+    if all(name in arrays for name in names):
+        return {name: arrays[name] for name in names}
+    if len(arrays) != len(names):
+        raise InputError(f"The module takes {', '.join(names)}, but the samples have {', '.join(arrays)}.")
+    return dict(zip(names, arrays.values(), strict=True))
+
+
+def _example_call(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    return (tuple(example) if isinstance(example, tuple | list) else (example,)), {}
+
+
+def _callable(source: Source, function: Any, samples: Samples | None) -> Found:
+    if samples is None:
+        raise InputError(f"The function `{source.name}` {_NEEDS_SAMPLES}")
+    call = Call.tried(function, rows(samples, 1))
+    try:
+        signature = observed(call, rows(samples, 2), free_axes(samples))
+    except VariantError as error:
+        raise VariantError(f"the function `{source.name}` fails: {error.reason}", error.next_step) from error
+    return Found(
+        source=source,
+        form="callable",
+        value=call,
+        signature=signature,
+        example={k: np.array(v) for k, v in rows(samples, 2).items()},
+    )
