@@ -6,6 +6,7 @@ Every number accel prints is a function of it.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import os
 from pathlib import Path
 
@@ -65,6 +66,22 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def service_ns(self) -> Int64:
         """finished - started: what the engine took for the batch the request was in."""
         return self.finished - self.started
+
+    def lag_ns(self, workers: int = 1) -> Int64:
+        """How late the harness was: started - max(due of the batch's last request, when a worker became free).
+
+        Waiting for batch mates is the policy's choice, so it is no lag. When workers became free is replayed from the
+        finish times, first free first; unfinished requests get 0.
+        """
+        lag = np.zeros(len(self), np.int64)
+        free = [-(1 << 62)] * workers
+        heads = np.flatnonzero((self.finished >= 0) & (np.diff(self.batch, prepend=-1) != 0))
+        for head in heads.tolist():
+            until = head + int(self.batch_size[head])
+            due = int(self.due[head:until].max())
+            lag[head:until] = int(self.started[head]) - max(due, heapq.heappop(free))
+            heapq.heappush(free, int(self.finished[head]))
+        return lag
 
     def save(self, path: Path) -> str:
         """Write as .npz by temporary file, fsync and rename; gives the sha256 of the file."""

@@ -24,13 +24,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     sample_ids: (n,) index into the pool for each request.
     outstanding: for a closed scenario, how many requests are in flight at once.
     warmup: the first `warmup` requests are marked and shown, not counted.
-    limit_ns: a closed run stops issuing after this long (counted requests only); None runs the whole plan.
+    tail: the last `tail` requests are marked and shown, not counted: they keep up the load while the last counted
+        ones are served (rule 13).
+    limit_ns: no request is taken later than this after the first counted one became due; those never taken don't
+        appear in the trace. None runs the whole plan.
     """
 
     due_ns: Int64 | None
     sample_ids: Int64
     outstanding: int = 1
     warmup: int = 0
+    tail: int = 0
     limit_ns: int | None = None
 
     @property
@@ -47,6 +51,7 @@ class Scenario(Protocol):
     """The contract of a scenario.
 
     `latency` says what a latency of this scenario is: "from schedule" or "closed loop".
+    `plan` is for a pool of `pool_size` samples; `duration_s` is the counted part. Same seed and trial: same plan.
     """
 
     latency: ClassVar[str]
@@ -60,7 +65,7 @@ def generator(root: int, stream: int, trial: int) -> np.random.Generator:
 
 
 def sample_order(n: int, pool_size: int, *, seed: int, trial: int) -> Int64:
-    """(n,) sample ids: seeded permutations of the pool, one after another, so that inputs repeat as late as they can."""
+    """(n,) sample ids: seeded permutations of the pool, one after another, so that inputs repeat late."""
     rng = generator(seed, 2, trial)
     rounds = -(-n // pool_size)
     order = np.concatenate([rng.permutation(pool_size) for _ in range(rounds)]) if rounds else np.empty(0)

@@ -1,0 +1,69 @@
+"""How requests become one engine call, and its outputs rows again: stacking, padding to the engine's sizes, cutting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from accel.compilation import Arrays, Engine
+from accel.errors import VariantError
+
+Inputs = Mapping[str, npt.NDArray[Any]]
+
+
+class Pool(Protocol):
+    """Where inputs come from, in memory before anything is timed. `Samples` is one."""
+
+    @property
+    def count(self) -> int: ...
+
+    def row(self, i: int) -> Inputs: ...
+
+    def batch(self, ids: Sequence[int]) -> Inputs: ...
+
+
+class Feed:
+    """One engine and its pool.
+
+    rows: per sample the ready input of a batch of one. alone: True if the engine takes those as they are.
+    cap: the largest batch the engine takes; None means any.
+    """
+
+    def __init__(self, engine: Engine, pool: Pool) -> None:
+        self.run = engine.run
+        self.rows = [pool.row(i) for i in range(pool.count)]
+        self._stack = pool.batch
+        self._sizes = engine.sizes
+        self.alone = engine.sizes is None or engine.sizes[0] == 1
+        self.cap = engine.sizes[-1] if engine.sizes else None
+
+    def padded(self, n: int) -> int:
+        """The batch size that really runs for `n` requests.
+
+        Raises VariantError if the engine has no size that large.
+        """
+        if self._sizes is None:
+            return n
+        for size in self._sizes:
+            if size >= n:
+                return size
+        raise VariantError(
+            f"a batch of {n} was asked for, but the model takes at most {self._sizes[-1]}",
+            f"Use a batch of {self._sizes[-1]} or build the model with a dynamic batch.",
+        )
+
+    def call(self, ids: Sequence[int]) -> Arrays:
+        """Run the samples `ids` together; the outputs' axis 0 is as long as `ids`.
+
+        Missing rows are filled with the last one, whose cost is that of a real request.
+        """
+        n = len(ids)
+        if n == 1 and self.alone:
+            return self.run(self.rows[ids[0]])
+        size = self.padded(n)
+        if size == n:
+            return self.run(self._stack(ids))
+        outputs = self.run(self._stack([*ids, *[ids[-1]] * (size - n)]))
+        return {name: value[:n] for name, value in outputs.items()}

@@ -1,0 +1,81 @@
+"""What has to run before anything counts: every batch size that may occur, often and long enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+
+from accel.batching import Batcher, Waiting
+from accel.errors import VariantError
+from accel.measurement.clock import Clock
+from accel.measurement.feeding import Feed
+from accel.scenarios import Plan
+
+_LATER_NS = 3_600_000_000_000
+
+
+def sizes_taken(batcher: Batcher, plan: Plan, cap: int | None) -> list[int]:
+    """Every batch size this policy can form from this plan, ascending; found by asking the policy itself.
+
+    A policy that waits is asked again an hour later and when no further request will come.
+    Raises VariantError if it waits for more than the engine takes at once (`cap`).
+    """
+    most = len(plan.sample_ids) if plan.due_ns is not None else plan.outstanding
+    top = min(batcher.largest, most if cap is None else min(most, cap))
+    taken = {_asked(batcher, count, later, False) for count in range(1, top + 1) for later in (0, _LATER_NS)}
+    taken.add(_asked(batcher, top, 0, True))
+    if cap is not None and top == cap and not _asked(batcher, cap, _LATER_NS, False):
+        raise VariantError(
+            f"the batching policy waits for {batcher.largest} requests, but the model takes at most {cap} at once",
+            f"Use a batch size of at most {cap}.",
+        )
+    rest = len(plan.sample_ids) % batcher.largest if plan.due_ns is not None and plan.limit_ns is None else 0
+    if rest and cap is None:
+        taken.add(_asked(batcher, rest, 0, True))
+    return sorted(n for n in {min(t, top) for t in taken} if n > 0)
+
+
+def _asked(batcher: Batcher, count: int, later_ns: int, draining: bool) -> int:
+    return batcher.decide(Waiting(count=count, draining=draining), later_ns).take
+
+
+def warm_up(
+    feed: Feed,
+    sizes: Sequence[int],
+    seen: set[int],
+    sample_ids: Sequence[int],
+    clock: Clock,
+    *,
+    iterations: int,
+    s: float,
+) -> tuple[int, float]:
+    """Run every padded size not yet `seen` once, then cycle through the typical ones; gives calls made and seconds.
+
+    Ends after at least `iterations` calls and at least `s` seconds. `seen` is extended.
+    """
+    start, calls = clock.now_ns(), 0
+    padded = {feed.padded(n): n for n in sorted(sizes, reverse=True)}
+    for size, n in padded.items():
+        if size not in seen:
+            feed.call(_ids(sample_ids, calls, n))
+            calls += 1
+            seen.add(size)
+    for n in cycle(_typical(sorted(padded.values()))):
+        if calls >= iterations and clock.now_ns() - start >= s * 1e9:
+            break
+        feed.call(_ids(sample_ids, calls, n))
+        calls += 1
+    return calls, (clock.now_ns() - start) * 1e-9
+
+
+def _typical(sizes: Sequence[int]) -> list[int]:
+    """1, 2, 4, ... and the largest of them.
+
+    >>> _typical([1, 2, 3, 4, 5, 6])
+    [1, 2, 4, 6]
+    """
+    return [n for n in sizes if n & (n - 1) == 0 or n == sizes[-1]]
+
+
+def _ids(sample_ids: Sequence[int], shift: int, n: int) -> list[int]:
+    return [sample_ids[(shift + i) % len(sample_ids)] for i in range(n)]
