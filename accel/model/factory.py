@@ -61,6 +61,14 @@ def call_factory(location: str) -> tuple[Any, Callable[[], Any]]:
             ) from error
 
 
+def attribute(location: str) -> Callable[..., Any]:
+    """Import the function that `file.py:name` or `package.module:name` names, without calling it; raises InputError."""
+    where, _, name = location.rpartition(":")
+    folders = [Path(where).resolve().parent] if where.endswith(".py") else [Path.cwd()]
+    with importable(folders):
+        return _named(_import(where), where, name)
+
+
 def _import(where: str) -> ModuleType:
     try:
         return _import_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)

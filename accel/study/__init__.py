@@ -1,1 +1,1 @@
-"""From a recipe to results: prepare, run, tune, compare, recommend."""
+"""From a recipe to results: prepare, screen, tune, compare, confirm, recommend."""

@@ -1,0 +1,66 @@
+"""Is this the same model as last time? A hash of its weights and of the code that runs them."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from accel.model import Model
+
+
+def identity(model: Model) -> str | None:
+    """sha256 over file bytes (external data too), or over weights and the source of every module class.
+
+    None where nothing can vouch for it (a function may change and look the same): then nothing is cached.
+    """
+    digest = hashlib.sha256()
+    if model.source.kind in ("onnx", "openvino", "pt2"):
+        for path in _files(Path(model.source.location)):
+            digest.update(path.name.encode())
+            digest.update(hashlib.file_digest(path.open("rb"), "sha256").digest())
+        return digest.hexdigest()
+    if "onnx" in model.forms and "torch" not in model.forms:
+        for path in _files(Path(model.as_form("onnx"))):
+            digest.update(hashlib.file_digest(path.open("rb"), "sha256").digest())
+        return digest.hexdigest()
+    if "torch" not in model.forms:
+        return None
+    try:
+        _torch_module(model.as_form("torch").module, digest)
+    except (OSError, TypeError):
+        return None
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    """The model file with its neighbours of the same stem or mentioned as external data, in a fixed order."""
+    if path.suffix == ".xml":
+        return [path, path.with_suffix(".bin")]
+    if path.suffix != ".onnx":
+        return [path]
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    proto = onnx.load(str(path), load_external_data=False)
+    names = {ExternalDataInfo(t).location for t in proto.graph.initializer if uses_external_data(t)}
+    return [path, *(path.parent / name for name in sorted(names))]
+
+
+def _torch_module(module: Any, digest: Any) -> None:
+    for name, tensor in sorted(module.state_dict().items()):
+        data = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}:{data.dtype}:{tuple(data.shape)}".encode())
+        digest.update(bytes(data.untyped_storage()) if data.numel() < 16 else _bytes_of(data))
+    digest.update(str(module).encode())
+    for cls in sorted({type(m) for m in module.modules()}, key=lambda c: (c.__module__, c.__qualname__)):
+        if not cls.__module__.startswith("torch."):
+            digest.update(inspect.getsource(cls).encode())
+
+
+def _bytes_of(tensor: Any) -> bytes:
+    import torch
+
+    return bytes(tensor.reshape(-1).view(torch.uint8).numpy().data)

@@ -1,0 +1,118 @@
+"""Interleaved blocks: the baseline twice (A and A') and every finalist once, in a fresh random order each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from accel.errors import VariantError
+from accel.plugins import Named
+from accel.result import Role
+from accel.scenarios import generator
+from accel.study.live import Live, Turn
+from accel.study.rates import next_rate, policy_and_rate, requests_needed
+from accel.study.tuning import best_size
+
+if TYPE_CHECKING:
+    from accel.study.funnel import Funnel
+
+
+def compare(funnel: Funnel, finalists: list[str]) -> None:
+    """Blocks of the baseline twice (A and A') and every finalist, in a fresh random order each."""
+    _fix_slo(funnel)
+    online = {name: policy_and_rate(funnel, name) for name in (funnel.record.baseline, *finalists)}
+    online = {name: found for name, found in online.items() if found is not None}
+    entrants: list[tuple[str, Role]] = [(funnel.record.baseline, "baseline"), (funnel.record.baseline, "repeat")]
+    entrants += [(name, "candidate") for name in finalists]
+    parked: dict[tuple[str, Role], Live] = {}
+    try:
+        for block in range(funnel.profile.blocks):
+            if not funnel.budget.allows_block(block, funnel.profile):
+                funnel.not_bought.append(f"{block} of {funnel.profile.blocks} blocks: the intervals are wider for it")
+                break
+            funnel.progress.stage(f"block {block + 1} of {funnel.profile.blocks}")
+            with funnel.budget.block():
+                _block(funnel, block, entrants, online, parked)
+    finally:
+        for live in parked.values():
+            live.close()
+
+
+def _fix_slo(funnel: Funnel) -> None:
+    """Without --slo: p90 within four times the baseline's own median latency, printed as assumed."""
+    if funnel.record.slo_s is not None:
+        return
+    row = next(r for r in funnel.read().rows if r.is_baseline)
+    if row.p50 is not None:
+        funnel.record = msgspec.structs.replace(funnel.record, slo_s=4 * row.p50.value)
+        funnel.folder.write_record(funnel.record)
+
+
+def _block(
+    funnel: Funnel,
+    block: int,
+    entrants: list[tuple[str, Role]],
+    online: dict[str, Any],
+    parked: dict[tuple[str, Role], Live],
+) -> None:
+    order = generator(funnel.record.seed, 3, block).permutation(len(entrants))
+    for position, index in enumerate(order):
+        name, role = entrants[int(index)]
+        turns = [t for t in _block_turns(funnel, block, position, name, role, online) if t.run_id not in funnel.results]
+        if not turns or any(r.status != "ok" and r.variant.name == name for r in funnel.results.values()):
+            continue
+        with funnel.survives(name), _turn_taker(funnel, (name, role), parked) as live:
+            for turn in turns:
+                funnel.measure(live, turn)
+        funnel.progress.time(funnel.budget.elapsed_s(), funnel.budget.total_s)
+
+
+@contextlib.contextmanager
+def _turn_taker(funnel: Funnel, who: tuple[str, Role], parked: dict[tuple[str, Role], Live]) -> Iterator[Live]:
+    if funnel.profile.fresh:
+        with funnel.live(who[0], f"block-{who[1]}") as live:
+            yield live
+        return
+    live_or_none = parked.get(who)
+    if live_or_none is None:
+        parked[who] = funnel.live(who[0], f"block-{who[1]}")
+    else:
+        live_or_none.resume()
+    try:
+        yield parked[who]
+        parked[who].park()
+    except VariantError:
+        parked.pop(who).close()
+        raise
+
+
+def _block_turns(
+    funnel: Funnel, block: int, position: int, name: str, role: Role, online: dict[str, Any]
+) -> list[Turn]:
+    run = f"blocks-{block}-{'repeat-' if role == 'repeat' else ''}{name}"
+    shared: dict[str, Any] = {"phase": "blocks", "trial": 1000 + block, "role": role, "block": block}
+    shared |= {"position": position, "duration_s": funnel.profile.measure_s}
+    turns = []
+    if funnel.record.target != "batch" or name not in online:
+        turns.append(
+            Turn(
+                run_id=f"{run}-latency",
+                target="latency",
+                scenario=Named("single_stream"),
+                batching=Named("single"),
+                **shared,
+            )
+        )
+    if funnel.record.target != "online":
+        fixed = Named("fixed", {"size": best_size(funnel, name)})
+        turns.append(Turn(run_id=f"{run}-batch", target="batch", scenario=Named("offline"), batching=fixed, **shared))
+    if funnel.record.target != "batch" and role != "repeat" and name in online:
+        policy, first = online[name]
+        rate = next_rate(funnel, name, first, block)
+        shared["duration_s"] = funnel.budget.server_s(funnel.profile, requests_needed(funnel.record.slo_p), rate)
+        server = Named("server", {"rate": rate})
+        turns.append(Turn(run_id=f"{run}-online", target="online", scenario=server, batching=policy, **shared))
+    return turns

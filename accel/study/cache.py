@@ -1,0 +1,65 @@
+"""Artefacts are kept between studies: in the user's cache folder, under a key of everything that shaped them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import os
+import shutil
+import time
+from pathlib import Path
+
+import msgspec
+
+from accel import plugins
+from accel.measurement.machine import Machine
+from accel.recipe import Variant
+
+_KEEP_S = 24 * 3600
+
+
+def cache_root() -> Path:
+    """`$ACCEL_CACHE`, else `accel` in the user's cache folder; made with mode 0700."""
+    base = os.environ.get("ACCEL_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "accel"
+    root = Path(base) / "artefacts"
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return root
+
+
+def key(variant: Variant, *, model_sha256: str, calibration_sha256: str, machine: Machine) -> str:
+    """Hash of the model, the calibration data, every field, the plug-ins' source, versions, processor and cores."""
+    parts = {
+        "model": model_sha256,
+        "calibration": calibration_sha256 if variant.compression else "",
+        "compression": variant.compression,
+        "backend": variant.backend,
+        "source": [_source_sha256("compression", c.name) for c in variant.compression]
+        + [_source_sha256("compilation", variant.backend.name)],
+        "packages": machine.packages,
+        "flags": machine.flags,
+        "cores": machine.cores,
+    }
+    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:32]
+
+
+def _source_sha256(kind: str, name: str) -> str:
+    module = importlib.import_module(plugins.load(kind, name).__module__)
+    return hashlib.sha256(inspect.getsource(module).encode()).hexdigest()
+
+
+def shrink(limit_bytes: int = 20_000_000_000) -> None:
+    """Remove the least recently used artefacts until the cache fits; what was used within a day stays."""
+    entries = [e for e in cache_root().iterdir() if e.is_dir()]
+    sizes = {e: folder_bytes(e) for e in entries}
+    total = sum(sizes.values())
+    for entry in sorted(entries, key=lambda e: e.stat().st_mtime):
+        if total <= limit_bytes or time.time() - entry.stat().st_mtime < _KEEP_S:
+            return
+        shutil.rmtree(entry, ignore_errors=True)
+        total -= sizes[entry]
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())

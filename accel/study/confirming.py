@@ -1,0 +1,84 @@
+"""The winners once more, paired with the baseline, in fresh processes: what they owed to luck in the race is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from accel.analysis.conclusion import Conclusion
+from accel.plugins import Named
+from accel.result import Role
+from accel.scenarios import generator
+from accel.study.live import Turn
+from accel.study.rates import requests_needed
+from accel.study.tuning import best_size
+
+if TYPE_CHECKING:
+    from accel.study.funnel import Funnel
+
+
+def confirm(funnel: Funnel) -> None:
+    """Baseline and winners once more in fresh processes, paired, so that the winner's luck in the race is gone."""
+    conclusion = funnel.read()
+    answers = [a for a in (conclusion.batch, conclusion.online) if a is not None and not a.keeps_baseline]
+    winners = list(dict.fromkeys(a.winner for a in answers))
+    if not winners:
+        return
+    for pair in range(funnel.profile.confirmations):
+        if not funnel.budget.allows_confirmation(pair):
+            funnel.not_bought.append(
+                f"{pair} of {funnel.profile.confirmations} fresh confirmations: the winner's own interval is wider"
+            )
+            return
+        funnel.progress.stage(f"confirming the winner, {pair + 1} of {funnel.profile.confirmations}")
+        with funnel.budget.confirmation():
+            _confirm_pair(funnel, pair, conclusion, winners)
+
+
+def _confirm_pair(funnel: Funnel, pair: int, conclusion: Conclusion, winners: list[str]) -> None:
+    names = [funnel.record.baseline, *winners]
+    for position, index in enumerate(generator(funnel.record.seed, 3, 10_000 + pair).permutation(len(names))):
+        name = names[int(index)]
+        turns = [
+            t for t in _confirmation_turns(funnel, pair, position, name, conclusion) if t.run_id not in funnel.results
+        ]
+        if turns:
+            with funnel.survives(name), funnel.live(name, "confirmation") as live:
+                for turn in turns:
+                    funnel.measure(live, turn)
+        funnel.progress.time(funnel.budget.elapsed_s(), funnel.budget.total_s)
+
+
+def _confirmation_turns(funnel: Funnel, pair: int, position: int, name: str, conclusion: Conclusion) -> list[Turn]:
+    role: Role = "baseline" if name == funnel.record.baseline else "candidate"
+    shared: dict[str, Any] = {"phase": "confirmation", "trial": 20_000 + pair, "role": role, "block": pair}
+    shared |= {"position": position, "duration_s": funnel.profile.measure_s}
+    run = f"confirmation-{pair}-{name}"
+    fixed = Named("fixed", {"size": best_size(funnel, name)})
+    turns = []
+    if funnel.record.target != "batch":
+        turns.append(
+            Turn(
+                run_id=f"{run}-latency",
+                target="latency",
+                scenario=Named("single_stream"),
+                batching=Named("single"),
+                **shared,
+            )
+        )
+    if funnel.record.target != "online":
+        turns.append(Turn(run_id=f"{run}-batch", target="batch", scenario=Named("offline"), batching=fixed, **shared))
+    row = conclusion.row(name)
+    if funnel.record.target != "batch" and row.online is not None and row.online.rate.value > 0:
+        rate = row.online.rate.value
+        policy = _policy_of(funnel, name)
+        shared["duration_s"] = funnel.budget.server_s(funnel.profile, requests_needed(funnel.record.slo_p), rate)
+        server = Named("server", {"rate": rate})
+        turns.append(Turn(run_id=f"{run}-online", target="online", scenario=server, batching=policy, **shared))
+    return turns
+
+
+def _policy_of(funnel: Funnel, name: str) -> Named:
+    for result in funnel.results.values():
+        if result.variant.name == name and result.target == "online" and result.batching is not None:
+            return result.batching
+    return Named("single")

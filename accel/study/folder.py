@@ -1,0 +1,127 @@
+"""Where a study lives on disk: its paths, its lock, and what is already there when it resumes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from accel.analysis.conclusion import StudyRecord
+from accel.errors import InputError
+from accel.result import Result, write_atomically
+
+
+class StudyFolder:
+    """The layout of `--out`.
+
+    study.json    what was asked, of what, where     runs/     one JSON and one .npz a run
+    samples/      the materialised inputs             log/      what the children printed
+    reference/    the reference's outputs             winner/   the recommended artefacts
+    model/        stored objects and converted forms  report.html
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.record_path = root / "study.json"
+        self.runs = root / "runs"
+        self.samples = root / "samples"
+        self.reference = root / "reference"
+        self.model = root / "model"
+        self.artefacts = root / "artefacts"
+        self.log = root / "log"
+        self.winner = root / "winner"
+        self.report = root / "report.html"
+        self._clock = root / "elapsed.json"
+
+    def create(self, *, resume: bool) -> None:
+        """Make the folders; refuses a folder that holds another study or other files.
+
+        Raises InputError with what to type instead.
+        """
+        if self.record_path.exists() and not resume:
+            raise InputError(
+                f"`{self.root}` already holds a study. Continue it with --resume, or choose another folder with --out."
+            )
+        if self.root.exists() and not self.root.is_dir():
+            raise InputError(f"--out must be a folder, but `{self.root}` is a file. Choose another with --out.")
+        if self.root.is_dir() and not self._ours() and any(self.root.iterdir()):
+            raise InputError(f"`{self.root}` is not empty and holds no study. Choose another folder with --out.")
+        try:
+            for folder in (self.root, self.runs, self.log, self.model, self.reference, self.artefacts):
+                folder.mkdir(parents=True, exist_ok=True)
+            self.model.chmod(0o700)
+            probe = self.root / ".probe"
+            probe.write_bytes(b"0" * 4096)
+            probe.unlink()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(f"`{self.root}` can't be written: {reason}. Choose another folder with --out.") from None
+
+    def _ours(self) -> bool:
+        return self.record_path.exists() or (self.root / ".lock").exists()
+
+    def clear(self) -> None:
+        """Forget an unfinished preparation (no study.json yet), so that it starts anew."""
+        for folder in (self.samples, self.reference, self.model):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process; a second study on it is refused at once.
+
+        The lock dies with its holder, so a killed study never blocks --resume.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise InputError(
+                    f"Another study (process {holder}) is writing to `{self.root}`. "
+                    "Wait for it, or choose another folder with --out."
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def results(self) -> dict[str, Result]:
+        """Every committed run by its id, in the order of their ids."""
+        if not self.runs.is_dir():
+            return {}
+        return {path.stem: Result.load(path) for path in sorted(self.runs.glob("*.json"))}
+
+    def record(self) -> StudyRecord:
+        """Read study.json; InputError if this is no study or is damaged."""
+        if not self.record_path.is_file():
+            raise InputError(
+                f"`{self.root}` holds no study: there is no study.json in it. Name a folder `accel bench` wrote."
+            )
+        try:
+            return msgspec.json.decode(self.record_path.read_bytes(), type=StudyRecord)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"`{self.record_path}` can't be read: {error}. Run the study again with another --out."
+            ) from None
+
+    def write_record(self, record: StudyRecord) -> None:
+        """Commit study.json."""
+        write_atomically(self.record_path, msgspec.json.format(msgspec.json.encode(record), indent=1))
+
+    def spent_s(self) -> float:
+        """Seconds that earlier, interrupted attempts at this study took."""
+        try:
+            return float(msgspec.json.decode(self._clock.read_bytes(), type=dict[str, float])["elapsed_s"])
+        except (OSError, msgspec.DecodeError, KeyError):
+            return 0.0
+
+    def write_spent(self, elapsed_s: float) -> None:
+        """Remember how long the study has taken so far."""
+        write_atomically(self._clock, msgspec.json.encode({"elapsed_s": elapsed_s}))

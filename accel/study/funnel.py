@@ -1,0 +1,183 @@
+"""The study as a funnel: screen everything, tune the survivors, compare finalists in interleaved blocks, measure the
+winners again afresh. Time is the scarce thing; what it did not buy is said at the end.
+
+Every decision is a function of results on disk, so a killed study that resumes decides the same again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from accel.analysis.conclusion import Conclusion, StudyRecord
+from accel.analysis.reading import conclude
+from accel.errors import VariantError
+from accel.recipe import Variant
+from accel.result import Result, Status
+from accel.study.artefacts import remember
+from accel.study.blocks import compare
+from accel.study.budget import Budget
+from accel.study.confirming import confirm
+from accel.study.folder import StudyFolder
+from accel.study.live import Live, Turn
+from accel.study.prepare import Prepared
+from accel.study.profiles import Profile
+from accel.study.scoring import Score
+from accel.study.screening import screen
+from accel.study.tuning import SIZES, finalists, tune
+
+_LEAST_LIMIT = 1e-3
+
+
+class Progress(Protocol):
+    """Who is told how far the study is; the command line draws it, tests record it."""
+
+    def stage(self, text: str) -> None: ...
+
+    def done(self, variant: str, result: Result) -> None: ...
+
+    def best(self, text: str) -> None: ...
+
+    def time(self, elapsed_s: float, budget_s: float) -> None: ...
+
+
+class Services(msgspec.Struct, frozen=True):
+    """What the funnel uses of the study: making artefacts and scoring outputs; fakes stand in for it in tests."""
+
+    prepare: Callable[[Variant], Prepared]
+    score: Callable[[Variant, Path], Score]
+    evaluation: list[int]
+    reference: Path
+    infer_timeout_s: float
+
+
+class Funnel:
+    """Runs one study to its end, or as far as the budget goes."""
+
+    def __init__(
+        self,
+        record: StudyRecord,
+        folder: StudyFolder,
+        profile: Profile,
+        budget: Budget,
+        services: Services,
+        progress: Progress,
+        *,
+        sizes: tuple[int, ...] = (),
+    ) -> None:
+        self.record = record
+        self.folder = folder
+        self.profile = profile
+        self.budget = budget
+        self.services = services
+        self.progress = progress
+        self.sizes = sizes or SIZES
+        self.results = folder.results()
+        self.not_bought: list[str] = []
+        self._prepared: dict[str, Prepared] = {}
+        self.first_answer = False
+
+    def run(self) -> None:
+        """Screen, tune, compare, confirm; each stage skips what an earlier attempt has finished."""
+        screen(self)
+        if not self.baseline_ok():
+            return
+        chosen = finalists(self)
+        tune(self, chosen)
+        compare(self, chosen)
+        confirm(self)
+
+    def read(self) -> Conclusion:
+        """What the results so far say."""
+        return conclude(self.record, list(self.results.values()), self.folder.runs)
+
+    def baseline_ok(self) -> bool:
+        """True if the baseline could be timed: without it there is nothing to compare with."""
+        first = self.results.get(f"screening-{self.record.baseline}-latency")
+        return first is not None and first.status == "ok"
+
+    def prepared(self, variant: Variant) -> Prepared:
+        """The variant's artefact, made or found once a study."""
+        if variant.name not in self._prepared:
+            self._prepared[variant.name] = self.services.prepare(variant)
+            remember(self.folder.root, self._prepared[variant.name])
+        return self._prepared[variant.name]
+
+    def variant(self, name: str) -> Variant:
+        """A variant of this study by its name."""
+        return next(v for v in self.record.variants if v.name == name)
+
+    def live(self, name: str, tag: str) -> Live:
+        """A variant opened in a measure child of its own; the caller closes it."""
+        return Live(self.prepared(self.variant(name)), self.folder, self.profile, seed=self.record.seed, tag=tag)
+
+    def measure(self, live: Live, turn: Turn, scored: Score | None = None) -> None:
+        """Time one turn; its Result is on disk when this returns."""
+        limit = _LEAST_LIMIT
+        screened = self.results.get(f"screening-{live.prepared.variant.name}-latency")
+        if scored is not None:
+            limit = max(_LEAST_LIMIT, 2 * scored.largest_error)
+        elif screened is not None and screened.check is not None:
+            limit = screened.check.limit
+
+        def common(fields: dict[str, Any]) -> Result:
+            if scored is not None:
+                fields["quality"] = scored.quality
+            return Result(
+                study_id=self.record.study_id,
+                created_unix_ns=time.time_ns(),
+                env_id=self.record.env_id,
+                **fields,
+            )
+
+        result = live.run(turn, reference=self.services.reference, check_limit=limit, common=common)
+        self.add(result)
+
+    def add(self, result: Result) -> None:
+        """Take a committed result in and tell whoever watches."""
+        self.results[result.run_id] = result
+        self.folder.write_spent(self.budget.elapsed_s())
+        self.progress.done(result.variant.name, result)
+        self.progress.time(self.budget.elapsed_s(), self.budget.total_s)
+
+    @contextlib.contextmanager
+    def survives(self, name: str) -> Iterator[None]:
+        """A variant that fails after screening becomes a row with its reason; the study goes on without it."""
+        try:
+            yield
+        except VariantError as error:
+            self.commit_failure(self.variant(name), error, "failed")
+
+    def commit_failure(
+        self,
+        variant: Variant,
+        error: VariantError,
+        status: Status,
+        scored: Score | None = None,
+        live: Live | None = None,
+    ) -> None:
+        """A variant that can't go on becomes a row with its reason."""
+        screened = f"screening-{variant.name}-batch" in self.results
+        result = Result(
+            run_id=f"{'later' if screened else 'screening'}-{variant.name}",
+            study_id=self.record.study_id,
+            phase="blocks" if screened else "screening",
+            variant=variant,
+            role="baseline" if variant.name == self.record.baseline else "candidate",
+            status=status,
+            created_unix_ns=time.time_ns(),
+            reason=error.reason,
+            next_step=error.next_step,
+            log_tail=getattr(error, "log_tail", ""),
+            env_id=self.record.env_id,
+            quality=None if scored is None else scored.quality,
+            effective=None if live is None else live.effective,
+            set_up=None if live is None else live.set_up,
+        )
+        result.save(self.folder.runs)
+        self.add(result)

@@ -1,0 +1,230 @@
+"""One variant in one measure child: open it, let it answer, time it; every timed run becomes a committed Result."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import msgspec
+import psutil
+
+from accel import plugins
+from accel.compilation import Effective
+from accel.measurement.isolation import Child
+from accel.measurement.trace import Trace
+from accel.plugins import Named
+from accel.result import Check, Level, Memory, Phase, Result, Role, SetUp, Witness
+from accel.study.folder import StudyFolder
+from accel.study.prepare import Prepared
+from accel.study.profiles import Profile
+
+Target = Literal["batch", "online", "latency"]
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """One run to make: which scenario with which batching, how long, and what it is called.
+
+    trial: feeds the seeds; the same trial gives every variant of a block the same schedule and sample order.
+    """
+
+    run_id: str
+    phase: Phase
+    target: Target
+    scenario: Named
+    batching: Named
+    duration_s: float
+    trial: int
+    role: Role = "candidate"
+    block: int | None = None
+    position: int | None = None
+
+
+def memory_limit_bytes() -> int:
+    """What a child may hold before it is stopped: 85 % of what is free now, so that the machine itself stays alive."""
+    return int(psutil.virtual_memory().available * 0.85)
+
+
+class Live:
+    """A measure child with one artefact opened in it; a context manager that ends the child.
+
+    Raises ChildFailed (a VariantError) from every method when the child crashes, hangs, runs out of memory or says why
+    it can't.
+    """
+
+    def __init__(self, prepared: Prepared, folder: StudyFolder, profile: Profile, *, seed: int, tag: str) -> None:
+        self.prepared = prepared
+        self._folder = folder
+        self._profile = profile
+        self._seed = seed
+        self.first_run_s: float | None = None
+        backend = plugins.make("compilation", prepared.variant.backend)
+        self._child = Child(
+            "accel.measurement.worker",
+            env=backend.env() | {"ACCEL_ARTEFACT": prepared.folder},
+            log=folder.log / f"{prepared.variant.name}-{tag}.log",
+            cwd=folder.log,
+            memory_limit_bytes=memory_limit_bytes(),
+        )
+        try:
+            self._opened = self._child.ask(
+                {
+                    "do": "open",
+                    "backend": msgspec.to_builtins(prepared.variant.backend),
+                    "folder": prepared.folder,
+                    "samples": str(folder.samples),
+                },
+                timeout_s=prepared.timeout_s,
+            )
+        except BaseException:
+            self._child.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child."""
+        self._child.close()
+
+    def park(self) -> None:
+        """Stop it (its threads and all) until its next turn."""
+        self._child.park()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._child.resume()
+
+    @property
+    def sizes(self) -> tuple[int, ...] | None:
+        """The batch sizes the engine takes; None means any."""
+        sizes = self._opened.get("sizes")
+        return None if sizes is None else tuple(sizes)
+
+    @property
+    def effective(self) -> Effective:
+        """What really runs."""
+        return msgspec.convert(self._opened["effective"], Effective)
+
+    @property
+    def set_up(self) -> SetUp:
+        """The preparing child's seconds with this child's own."""
+        return msgspec.structs.replace(
+            self.prepared.set_up,
+            import_s=self._opened["import_s"],
+            open_s=self._opened["open_s"],
+            first_run_s=self.first_run_s,
+        )
+
+    def answer(self, ids: list[int], batch: int, out: Path, *, timeout_s: float) -> float:
+        """Run the samples `ids` in batches and write their outputs; gives the seconds it took."""
+        start = time.perf_counter()
+        reply = self._child.ask({"do": "infer", "ids": ids, "batch": batch, "out": str(out)}, timeout_s=timeout_s)
+        if reply.get("first_run_s") is not None:
+            self.first_run_s = reply["first_run_s"]
+        return time.perf_counter() - start
+
+    def run(
+        self, turn: Turn, *, reference: Path | None, check_limit: float, common: Callable[[dict[str, Any]], Result]
+    ) -> Result:
+        """Time one turn and commit its Result; `common` fills in what is the study's, not the run's."""
+        begun = time.perf_counter()
+        trace = self._folder.runs / f"{turn.run_id}.npz"
+        reply = self._child.ask(
+            {
+                "do": "measure",
+                "scenario": msgspec.to_builtins(turn.scenario),
+                "batching": msgspec.to_builtins(turn.batching),
+                "seed": self._seed,
+                "trial": turn.trial,
+                "duration_s": turn.duration_s,
+                "warmup_iterations": self._profile.warmup_iterations,
+                "warmup_s": self._profile.warmup_s,
+                "workers": self.prepared.variant.instances,
+                "drain_s": max(10.0, turn.duration_s),
+                "out": str(trace),
+                "reference": None if reference is None else str(reference),
+                "check_limit": check_limit,
+            },
+            timeout_s=max(60.0, 6 * turn.duration_s + 30.0),
+        )
+        result = common(
+            {
+                **self._of_turn(turn),
+                "status": "ok",
+                "process": "fresh" if self._profile.fresh or turn.phase == "confirmation" else "within-process",
+                "effective": self.effective,
+                "set_up": self.set_up,
+                "artefact_bytes": self.prepared.artefact_bytes,
+                "notes": self.prepared.notes,
+                "trace": trace.name,
+                "trace_sha256": reply["trace_sha256"],
+                "schedule_sha256": reply["schedule_sha256"],
+                "latency": reply["latency"],
+                "memory": msgspec.convert(reply["memory"], Memory),
+                "cpu_s": reply["cpu_s"],
+                "wall_s": time.perf_counter() - begun,
+                "witnesses": msgspec.convert(reply["witnesses"], tuple[Witness, ...]),
+                "witness_missing": tuple(reply["witness_missing"]),
+                "validity": worst(reply["witnesses"]),
+                "check": msgspec.convert(reply["check"], Check | None),
+                "reason": "; ".join(reply.get("errors", [])[:2]),
+            }
+        )
+        result = _judge_check(result)
+        result.save(self._folder.runs)
+        return result
+
+    def _of_turn(self, turn: Turn) -> dict[str, Any]:
+        return {
+            "run_id": turn.run_id,
+            "phase": turn.phase,
+            "variant": self.prepared.variant,
+            "role": turn.role,
+            "block": turn.block,
+            "position": turn.position,
+            "target": turn.target,
+            "scenario": turn.scenario,
+            "batching": turn.batching,
+            "seed": self._seed,
+            "trial": turn.trial,
+        }
+
+
+def worst(witnesses: list[dict[str, Any]]) -> Level:
+    """The verdict over all witnesses of a run: the worst level that isn't a mere warning."""
+    levels = {w["level"] for w in witnesses}
+    if "invalid" in levels:
+        return "invalid"
+    return "unstable" if "unstable" in levels else "valid"
+
+
+def _judge_check(result: Result) -> Result:
+    """Fast because wrong is not fast: a mismatch among the timed outputs makes the run invalid (rule 40)."""
+    if result.check is None or result.check.mismatched == 0:
+        return result
+    reason = (
+        f"{result.check.mismatched} of {result.check.checked} checked outputs were farther from the reference while "
+        f"timed ({result.check.largest:.3g}) than in scoring (limit {result.check.limit:.3g})"
+    )
+    return msgspec.structs.replace(result, validity="invalid", reason=reason)
+
+
+def items_per_second(trace: Trace) -> float:
+    """Counted, answered requests over the time from the first one's due to the last one's end (rule 28)."""
+    done = trace.counted().ok()
+    if len(done) == 0:
+        return 0.0
+    return float(len(done) / ((done.finished.max() - done.due.min()) * 1e-9))
+
+
+def script_folders() -> list[str]:
+    """Folders a live object's module may have to be imported from in a child: the script's own, never the cwd alone."""
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    return [os.fspath(Path(main).resolve().parent)] if main else []

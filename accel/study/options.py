@@ -1,0 +1,187 @@
+"""What was asked of a study, checked at once: every wrong value is refused before anything is loaded."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from accel import plugins, units
+from accel.errors import InputError, nearest
+from accel.plugins import Named
+from accel.recipe import Recipe, Slo, Variant, parse_slo, parse_variant, read, variant_name
+from accel.study.profiles import Profile, profile
+
+TARGETS = ("batch", "online", "both")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """A study's checked options; `model` and what belongs to it are still as the user gave them.
+
+    backends, compressions: restrict the default variants to these, and combine them where both are given.
+    sizes: the batch sizes to try; () means the usual ones.
+    """
+
+    model: Any
+    samples: Any
+    labels: Any
+    metric: Any
+    slo: Slo | None
+    slo_text: str
+    target: Literal["batch", "online", "both"]
+    accuracy_drop: float
+    budget_s: float
+    profile: Profile
+    backends: tuple[Named, ...]
+    compressions: tuple[Named, ...]
+    sizes: tuple[int, ...]
+    variants: tuple[Variant, ...]
+    defaults: bool
+    name: str
+    random_weights: bool
+    padding: Any
+    seed: int
+    trust_file: bool
+    command: str
+
+
+def resolve(model: Any, **given: Any) -> Options:
+    """Merge keyword arguments over a recipe's values, check each; raises InputError for the first that is wrong."""
+    recipe = _recipe(model)
+    said = {key: value for key, value in given.items() if value is not None and value != ()}
+
+    def pick(key: str, default: Any = None) -> Any:
+        """Keyword argument, else recipe, else default."""
+        if key in said:
+            return said[key]
+        from_recipe = getattr(recipe, key, None) if recipe is not None else None
+        return default if from_recipe is None else from_recipe
+
+    chosen = profile(pick("profile", "quick"))
+    slo_text = pick("slo")
+    variants = tuple(_variant(v) for v in said.get("variants", recipe.variants if recipe else ()))
+    defaults = pick("defaults")
+    source = recipe.model if recipe is not None else model
+    return Options(
+        model=source,
+        samples=pick("samples"),
+        labels=pick("labels"),
+        metric=_metric(pick("metric")),
+        slo=None if slo_text is None else parse_slo(str(slo_text)),
+        slo_text="" if slo_text is None else str(slo_text),
+        target=_one_of("target", pick("target", "both"), TARGETS),
+        accuracy_drop=units.fraction(pick("accuracy_drop", "1pp"), "--accuracy-drop"),
+        budget_s=units.seconds(pick("budget", chosen.budget), "--budget"),
+        profile=chosen,
+        backends=tuple(plugins.parse("compilation", b) for b in _many(said.get("backend", ()))),
+        compressions=tuple(plugins.parse("compression", c) for c in _many(said.get("compression", ()))),
+        sizes=_sizes(_many(said.get("batch", ()))),
+        variants=variants,
+        defaults=bool(defaults) if defaults is not None else not variants,
+        name=_name(pick("name"), source),
+        random_weights=bool(pick("random_weights", False)),
+        padding=pick("padding", 0),
+        seed=int(pick("seed", 0)),
+        trust_file=bool(said.get("trust_file", False)),
+        command=str(said.get("command", "accel.bench(…)")),
+    )
+
+
+def _recipe(model: Any) -> Recipe | None:
+    if isinstance(model, str) and model == "demo":
+        from accel import demo
+
+        recipe = read(demo.recipe_path())
+        source = demo.model_source()
+        # Without torch the demo starts from its ONNX form; the torch rows stay, and say what to install.
+        torch_rows = (
+            tuple(Variant(name=n, backend=Named(n)) for n in ("eager", "inductor")) if ".onnx" in source else ()
+        )
+        return msgspec.structs.replace(
+            recipe, model=source, samples=str(demo.samples_path()), variants=(*torch_rows, *recipe.variants)
+        )
+    if isinstance(model, str | os.PathLike) and os.fspath(model).endswith(".toml"):
+        return read(Path(model))
+    return None
+
+
+def _variant(given: Any) -> Variant:
+    return given if isinstance(given, Variant) else parse_variant(given)
+
+
+def _metric(given: Any) -> Any:
+    from accel.study.given import METRICS
+
+    if isinstance(given, str) and ":" not in given and given not in METRICS:
+        raise InputError(
+            f"No metric is called `{given}`. {nearest(given, METRICS)} Your own is given as `file.py:function`."
+        )
+    return given
+
+
+def _one_of(what: str, value: Any, known: Sequence[str]) -> Any:
+    if value not in known:
+        raise InputError(f"--{what} must be one of {', '.join(known)}, but is `{value}`. {nearest(str(value), known)}")
+    return value
+
+
+def _many(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str | int | dict | Named):
+        return (value,)
+    return tuple(value)
+
+
+def _sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
+    for value in given:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65_536:
+            raise InputError(f"--batch must be a whole number from 1 to 65536, but is `{value}`.")
+    return tuple(sorted(set(given)))
+
+
+def _name(name: Any, model: Any) -> str:
+    if name is not None:
+        return str(name)
+    if isinstance(model, str | os.PathLike):
+        text = os.fspath(model)
+        return text.rpartition(":")[2] if ":" in text else Path(text).stem
+    return str(getattr(model, "__name__", type(model).__name__))
+
+
+def default_folder(name: str) -> Path:
+    """`accel-results/NAME-DATE-TIME` in the current folder; never one that exists."""
+    safe = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-.") or "model"
+    base = Path("accel-results") / f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, n = base, 1
+    while path.exists():
+        n += 1
+        path = base.with_name(f"{base.name}-{n}")
+    return path
+
+
+def asked_variants(options: Options, defaults: Sequence[Variant]) -> list[Variant]:
+    """The default variants, narrowed or extended by --backend and --compression, then the recipe's own."""
+    chosen = list(defaults) if options.defaults else []
+    if options.backends or options.compressions:
+        chosen = _restricted(options)
+    names = {v.name for v in options.variants}
+    return [v for v in chosen if v.name not in names] + list(options.variants)
+
+
+def _restricted(options: Options) -> list[Variant]:
+    """Every asked backend alone and with every asked compression; without a backend, those that can take it."""
+    backends = options.backends or tuple(Named(n) for n in ("onnxruntime", "openvino"))
+    found = (
+        []
+        if options.compressions and not options.backends
+        else [Variant(name=variant_name((), b), backend=b) for b in backends]
+    )
+    for compression in options.compressions:
+        found += [
+            Variant(name=variant_name((compression,), b), backend=b, compression=(compression,)) for b in backends
+        ]
+    return found

@@ -1,0 +1,111 @@
+"""The parent's side of preparing: ask a prepare child for one artefact, or find it in the cache."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from accel import plugins
+from accel.measurement.isolation import Child, ChildFailed
+from accel.model import Source
+from accel.recipe import Variant
+from accel.result import SetUp, write_atomically
+from accel.study.cache import cache_root, folder_bytes
+from accel.study.folder import StudyFolder
+
+_ENTRY = "prepared.json"
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """An artefact that a measure child can open, with what it took to make it."""
+
+    variant: Variant
+    folder: str
+    form: str
+    set_up: SetUp
+    artefact_bytes: int
+    notes: tuple[str, ...] = ()
+    timeout_s: float = 120.0
+
+
+class Workshop:
+    """Makes artefacts for the variants of one study, each in a prepare child of its own."""
+
+    def __init__(self, folder: StudyFolder, source: Source, *, memory_limit_bytes: int, timeout_s: float) -> None:
+        self._folder = folder
+        self._source = source
+        self._memory_limit_bytes = memory_limit_bytes
+        self._timeout_s = timeout_s
+
+    def inspect(self, given: dict[str, Any], on_stage: Callable[[str], None]) -> dict[str, Any]:
+        """Load the model and the samples once, for the signature, the facts and the materialised samples."""
+        return self._ask({"do": "inspect", "given": given}, "inspect", {}, on_stage)
+
+    def prepare(self, variant: Variant, cache_key: str | None, on_stage: Callable[[str], None]) -> Prepared:
+        """The artefact of one variant, from the cache if it is there; raises VariantError if it can't be made."""
+        if cache_key is not None:
+            found = self._cached(variant, cache_root() / cache_key)
+            if found is not None:
+                return found
+        place = cache_root() if cache_key is not None else self._folder.artefacts
+        work = Path(tempfile.mkdtemp(prefix=".making-", dir=place))
+        backend = plugins.make("compilation", variant.backend)
+        try:
+            command = {"do": "prepare", "variant": msgspec.to_builtins(variant), "out": str(work / "artefact")}
+            final = place / (cache_key or variant.name)
+            env = backend.env() | {"ACCEL_ARTEFACT": str(work / "artefact")}
+            reply = self._ask(command, f"{variant.name}-prepare", env, on_stage)
+            prepared = Prepared(
+                variant=variant,
+                folder=str(final / "artefact"),
+                form=reply["form"],
+                set_up=msgspec.convert(reply["set_up"], SetUp),
+                artefact_bytes=folder_bytes(work / "artefact"),
+                notes=tuple(reply["notes"]),
+            )
+            write_atomically(work / _ENTRY, msgspec.json.encode(prepared))
+            if final.exists():
+                shutil.rmtree(final)
+            work.rename(final)
+            return prepared
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _cached(self, variant: Variant, entry: Path) -> Prepared | None:
+        try:
+            prepared = msgspec.json.decode((entry / _ENTRY).read_bytes(), type=Prepared)
+        except (OSError, msgspec.DecodeError):
+            return None
+        os.utime(entry)
+        return msgspec.structs.replace(
+            prepared,
+            variant=variant,
+            folder=str(entry / "artefact"),
+            set_up=msgspec.structs.replace(prepared.set_up, cached=True),
+        )
+
+    def _ask(
+        self, command: dict[str, Any], tag: str, env: dict[str, str], on_stage: Callable[[str], None]
+    ) -> dict[str, Any]:
+        command |= {
+            "source": msgspec.to_builtins(self._source),
+            "model_folder": str(self._folder.model),
+            "samples": str(self._folder.samples),
+        }
+        with Child(
+            "accel.study.prepare_child",
+            env=env,
+            log=self._folder.log / f"{tag}.log",
+            cwd=self._folder.log,
+            memory_limit_bytes=self._memory_limit_bytes,
+        ) as child:
+            return child.ask(command, timeout_s=self._timeout_s, on_stage=on_stage)
+
+
+__all__ = ["ChildFailed", "Prepared", "Workshop"]

@@ -1,0 +1,153 @@
+"""The prepare child: `python -m accel.study.prepare_child`. It may load any toolchain; it never measures.
+
+inspect: load model and samples once -> signature, facts, materialised samples, the model's hash.
+prepare: forms -> compressions -> Backend.build -> an artefact folder.
+score:   compare stored outputs where the metric is the user's own function.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from accel import plugins
+from accel.errors import VariantError
+from accel.measurement.protocol import serve, stage
+from accel.model import Model, Source
+from accel.model.convention import write_convention
+from accel.model.identity import identity
+from accel.recipe import Variant
+from accel.result import SetUp
+from accel.samples import Samples, matched, materialise
+from accel.study.given import Given, metric_name, metric_of, take
+from accel.study.scoring import Terms, score
+
+
+def inspect(command: dict[str, Any]) -> dict[str, Any]:
+    """Load what was given; the reply holds everything the parent needs to plan."""
+    given = {k: msgspec.convert(v, Given) for k, v in command["given"].items() if k != "options"}
+    options = command["given"]["options"]
+    source, folder = msgspec.convert(command["source"], Source), Path(command["model_folder"])
+    where = Path(command["samples"])
+    stage("reading the samples")
+    raw = take(given["samples"])
+    samples = None
+    terms = {"padding": options["padding"], "seed": options["seed"], "metric": metric_name(given["metric"])}
+    if raw is not None:
+        samples = materialise(raw, None, where, labels=_labels(given["labels"]), **terms)
+    stage("loading the model")
+    model = Model.load(source, folder, samples)
+    if samples is None:
+        samples = materialise(None, model.signature, where, count=_synthetic_count(model), **terms)
+    elif source.kind != "callable":
+        samples = matched(samples, model.signature, where)
+    if "torch" in model.forms:
+        write_convention(model.as_form("torch"), folder)
+    stage("reading the graph")
+    facts = model.facts
+    return {
+        "signature": msgspec.to_builtins(model.signature),
+        "facts": msgspec.to_builtins(facts),
+        "random_weights": bool(model.source.random_weights),
+        "identity": identity(model),
+        "samples": {
+            "count": samples.count,
+            "evaluation": len(samples.evaluation),
+            "calibration": len(samples.calibration),
+            "synthetic": samples.synthetic,
+            "labelled": samples.labels is not None,
+            "sha256": samples.sha256,
+            "notes": list(samples.notes),
+        },
+        "notes": list(model.notes),
+    }
+
+
+def _labels(given: Given) -> Any:
+    value = take(given)
+    if isinstance(value, str):
+        import numpy as np
+
+        return np.load(value, allow_pickle=False)
+    return value
+
+
+def _synthetic_count(model: Model) -> int:
+    """Fewer made-up inputs for heavy models: they only feed a correctness check."""
+    macs = model.facts.macs_per_item or 0
+    return 256 if macs < 2e9 else 96
+
+
+def prepare(command: dict[str, Any]) -> dict[str, Any]:
+    """Build one variant's artefact in `command["out"]`."""
+    variant = msgspec.convert(command["variant"], Variant)
+    out = Path(command["out"])
+    out.mkdir(parents=True)
+    samples = Samples.open(Path(command["samples"]))
+    seconds: dict[str, float] = {}
+    stage("loading the model")
+    begun = time.perf_counter()
+    model = Model.load(msgspec.convert(command["source"], Source), Path(command["model_folder"]), samples)
+    seconds["load"] = time.perf_counter() - begun
+    target = variant.backend.name
+    for named in variant.compression:
+        technique = plugins.make("compression", named)
+        _form(model, technique.reads(target), f"`{named.name}`", seconds)
+        stage(f"compressing with {named}")
+        begun = time.perf_counter()
+        model = technique.apply(model, samples.only(samples.calibration), target)
+        seconds["compress"] = seconds.get("compress", 0.0) + time.perf_counter() - begun
+    backend = plugins.make("compilation", variant.backend)
+    form = _form(model, backend.runs, f"`{target}`", seconds)
+    stage(f"compiling for {variant.backend.name}")
+    begun = time.perf_counter()
+    backend.build(model, out)
+    seconds["compile"] = time.perf_counter() - begun
+    known = getattr(model, "seconds", {})
+    return {
+        "form": form,
+        "notes": list(model.notes),
+        "set_up": msgspec.to_builtins(
+            SetUp(
+                load_s=seconds["load"],
+                export_s=known.get("export", seconds.get("export")),
+                compress_s=seconds.get("compress"),
+                compile_s=seconds["compile"],
+            )
+        ),
+    }
+
+
+def _form(model: Model, wanted: tuple[str, ...], who: str, seconds: dict[str, float]) -> str:
+    """The first form that the model has or can be converted to, made; raises VariantError if there is none."""
+    for form in wanted:
+        if model.has_path_to(form):
+            stage(f"converting to {form}")
+            begun = time.perf_counter()
+            model.as_form(form)
+            seconds["export"] = seconds.get("export", 0.0) + time.perf_counter() - begun
+            return form
+    have = ", ".join(sorted(model.forms))
+    raise VariantError(f"{who} needs the model as {' or '.join(wanted)}, but there is only {have}")
+
+
+def score_outputs(command: dict[str, Any]) -> dict[str, Any]:
+    """Score with the user's own metric, away from the parent."""
+    import numpy as np
+
+    samples = Samples.open(Path(command["samples"]))
+    ids = np.asarray(command["ids"], np.int64)
+    labels = None if samples.labels is None else samples.labels[ids]
+    stage("scoring with the metric")
+    metric = metric_of(msgspec.convert(command["metric"], Given))
+    terms = msgspec.convert(command["terms"], Terms)
+    found = score(Path(command["candidate"]), Path(command["reference"]), labels, metric, terms)
+    reply: dict[str, Any] = msgspec.to_builtins(found)
+    return reply
+
+
+if __name__ == "__main__":
+    serve({"inspect": inspect, "prepare": prepare, "score": score_outputs})

@@ -1,0 +1,116 @@
+"""The first look: prepare every variant, compare its outputs with the reference's, score them, time it briefly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from accel.errors import VariantError
+from accel.plugins import Named
+from accel.recipe import Variant
+from accel.result import Role
+from accel.study.live import Live, Target, Turn
+from accel.study.prepare import Prepared
+from accel.study.scoring import Score
+
+if TYPE_CHECKING:
+    from accel.study.funnel import Funnel
+
+SCREEN_SIZE = 8
+_ANSWER_AFTER_S = 60.0
+
+
+def screen(funnel: Funnel) -> None:
+    """Prepare, check, score and briefly time every variant, the baseline first."""
+    for variant in funnel.record.variants:
+        is_baseline = variant.name == funnel.record.baseline
+        if _screened(funnel, variant):
+            continue
+        if not is_baseline and not funnel.budget.allows_screening():
+            funnel.not_bought.append(f"`{variant.name}` was not tried: the budget was needed for the comparison")
+            continue
+        _screen_one(funnel, variant, "baseline" if is_baseline else "candidate")
+        _say_first_answer(funnel)
+    _say_first_answer(funnel, force=True)
+
+
+def _screened(funnel: Funnel, variant: Variant) -> bool:
+    failed = funnel.results.get(f"screening-{variant.name}")
+    latency = funnel.results.get(f"screening-{variant.name}-latency")
+    batch = funnel.results.get(f"screening-{variant.name}-batch")
+    return failed is not None or (latency is not None and batch is not None)
+
+
+def _screen_one(funnel: Funnel, variant: Variant, role: Role) -> None:
+    """Screen at the usual batch size; a model that can't take it is tried item by item before it is given up."""
+    try:
+        prepared = funnel.prepared(variant)
+        funnel.progress.stage(f"{variant.name}: screening")
+        try:
+            _answer_and_time(funnel, prepared, role, SCREEN_SIZE, ())
+        except VariantError as error:
+            if funnel.record.signature.batch != "any":
+                raise
+            note = f"fails at batches of {SCREEN_SIZE} ({error.reason}), so it is run item by item"
+            _answer_and_time(funnel, prepared, role, 1, (note,))
+    except VariantError as error:
+        funnel.commit_failure(variant, error, getattr(error, "status", "failed"))
+
+
+def _answer_and_time(funnel: Funnel, prepared: Prepared, role: Role, size: int, notes: tuple[str, ...]) -> None:
+    prepared = msgspec.structs.replace(prepared, notes=(*prepared.notes, *notes))
+    with Live(prepared, funnel.folder, funnel.profile, seed=funnel.record.seed, tag=f"screening-{size}") as live:
+        size = allowed(live.sizes, size)
+        scored = _score(funnel, live, size)
+        if scored.wrong is not None:
+            funnel.commit_failure(prepared.variant, VariantError(scored.wrong), "wrong", scored, live)
+            return
+        for turn in _turns(funnel, prepared.variant, role, size):
+            if turn.run_id not in funnel.results:
+                funnel.measure(live, turn, scored)
+
+
+def _score(funnel: Funnel, live: Live, size: int) -> Score:
+    variant = live.prepared.variant
+    out = funnel.folder.reference / f"{variant.name}.npz"
+    live.answer(funnel.services.evaluation, size, out, timeout_s=funnel.services.infer_timeout_s)
+    return funnel.services.score(variant, out)
+
+
+def _turns(funnel: Funnel, variant: Variant, role: Role, size: int) -> list[Turn]:
+    chosen: list[tuple[Target, Named, Named]] = [
+        ("latency", Named("single_stream"), Named("single")),
+        ("batch", Named("offline"), Named("fixed", {"size": size})),
+    ]
+    return [
+        Turn(
+            run_id=f"screening-{variant.name}-{target}",
+            phase="screening",
+            target=target,
+            scenario=scenario,
+            batching=batching,
+            duration_s=funnel.profile.screen_s,
+            trial=0,
+            role=role,
+        )
+        for target, scenario, batching in chosen
+    ]
+
+
+def allowed(sizes: tuple[int, ...] | None, size: int) -> int:
+    """The largest batch an engine takes that isn't above `size`; its smallest one if all are above."""
+    return size if sizes is None else max([s for s in sizes if s <= size] or [sizes[0]])
+
+
+def _say_first_answer(funnel: Funnel, *, force: bool = False) -> None:
+    """Within 90 s something useful is on screen, labelled as what it is."""
+    if funnel.first_answer or not (force or funnel.budget.elapsed_s() > _ANSWER_AFTER_S):
+        return
+    if sum(1 for r in funnel.results.values() if r.target == "batch" and r.status == "ok") < 2 and not force:
+        return
+    funnel.first_answer = True
+    conclusion = funnel.read()
+    for answer in (conclusion.batch, conclusion.online):
+        if answer is not None:
+            funnel.progress.best(f"first answer (screening), {answer.target}: {answer.sentence}")

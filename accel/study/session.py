@@ -1,0 +1,315 @@
+"""One study from its arguments to its conclusion: what `accel.bench` does, in the order in which it happens."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from accel import __version__
+from accel.analysis.conclusion import StudyRecord
+from accel.errors import NothingMeasured, VariantError
+from accel.measurement.isolation import Child
+from accel.measurement.machine import detect, env_id
+from accel.model import Facts, Signature, Source, describe
+from accel.recipe import Variant
+from accel.result import Quality, Result, SetUp
+from accel.samples import Samples
+from accel.study import defaults, missing
+from accel.study.budget import Budget
+from accel.study.cache import key, shrink
+from accel.study.folder import StudyFolder
+from accel.study.funnel import Funnel, Progress, Services
+from accel.study.given import Given, give, metric_of
+from accel.study.live import Live, memory_limit_bytes
+from accel.study.options import Options, asked_variants
+from accel.study.prepare import Prepared, Workshop
+from accel.study.scoring import Score, Terms, score
+
+_REFERENCE_S = 15.0
+_LEAST_EVALUATION = 64
+
+
+class Quiet:
+    """A Progress that tells nobody."""
+
+    def stage(self, text: str) -> None:
+        """Ignore."""
+
+    def done(self, variant: str, result: Result) -> None:
+        """Ignore."""
+
+    def best(self, text: str) -> None:
+        """Ignore."""
+
+    def time(self, elapsed_s: float, budget_s: float) -> None:
+        """Ignore."""
+
+
+class Context(msgspec.Struct, kw_only=True):
+    """What stays the same through one study; kept so that a resumed one needs no second look at the model."""
+
+    source: Source
+    identity: str | None
+    samples_sha256: str
+    metric: Given
+    labelled: bool
+    reference_ids: tuple[int, ...] = ()
+    reference_s: float = 0.0
+
+
+class Session:
+    """Owns the folder, the workshop and the funnel of one study."""
+
+    def __init__(self, options: Options, folder: StudyFolder, progress: Progress) -> None:
+        self.options = options
+        self.folder = folder
+        self.progress = progress
+        self.machine = detect()
+        self.budget = Budget(options.budget_s, spent_s=folder.spent_s())
+        self._context_path = folder.model / "context.json"
+
+    def run(self) -> StudyRecord:
+        """Begin or resume, go through the funnel, and close the record whatever ends it.
+
+        Raises InputError for wrong input, NothingMeasured if not even the baseline ran; Ctrl-C ends the study early
+        and marks it interrupted.
+        """
+        record, context = self._begin()
+        workshop = self._workshop(context.source)
+        interrupted = False
+        funnel: Funnel | None = None
+        try:
+            self._reference(record, workshop, context)
+            funnel = self._funnel(record, workshop, context)
+            funnel.run()
+        except KeyboardInterrupt:
+            interrupted = True
+        record = self._close(funnel.record if funnel else record, funnel, interrupted)
+        if not interrupted and not any(r.status == "ok" for r in self.folder.results().values()):
+            raise NothingMeasured(self._why_nothing(record))
+        return record
+
+    # --- beginning ---------------------------------------------------------------------------------------------
+
+    def plan(self) -> StudyRecord:
+        """Everything up to the list of variants; nothing is timed."""
+        return self._begin()[0]
+
+    def _begin(self) -> tuple[StudyRecord, Context]:
+        if self.folder.record_path.exists():
+            context = msgspec.json.decode(self._context_path.read_bytes(), type=Context)
+            return msgspec.structs.replace(self.folder.record(), finished_unix_ns=None, interrupted=False), context
+        self.folder.clear()
+        self.folder.create(resume=True)
+        options = self.options
+        source = describe(
+            options.model,
+            folder=self.folder.model,
+            trust_file=options.trust_file,
+            random_weights=options.random_weights,
+            name=options.name,
+        )
+        given = {n: give(getattr(options, n), self.folder.model, n) for n in ("samples", "labels", "metric")}
+        self.progress.stage("looking at the model")
+        seen = self._workshop(source).inspect(
+            {**msgspec.to_builtins(given), "options": {"padding": options.padding, "seed": options.seed}},
+            self._on_stage("the model"),
+        )
+        source = msgspec.structs.replace(source, random_weights=seen["random_weights"])
+        record = self._record(source, seen, given["metric"])
+        context = Context(
+            source=source,
+            identity=seen["identity"],
+            samples_sha256=seen["samples"]["sha256"],
+            metric=given["metric"],
+            labelled=seen["samples"]["labelled"],
+        )
+        self._write_context(context)
+        self.folder.write_record(record)
+        return record, context
+
+    def _write_context(self, context: Context) -> None:
+        self._context_path.write_bytes(msgspec.json.encode(context))
+
+    def _record(self, source: Source, seen: dict[str, Any], metric: Given) -> StudyRecord:
+        options = self.options
+        facts = msgspec.convert(seen["facts"], Facts)
+        samples = seen["samples"]
+        baseline = defaults.baseline(source.kind)
+        found = defaults.default_variants(
+            facts, self.machine, baseline_backend=baseline.backend.name, synthetic=samples["synthetic"]
+        )
+        variants = _with_baseline(baseline, asked_variants(options, found))
+        identity = {"variants": msgspec.to_builtins(variants), "time": time.time_ns(), "seed": options.seed}
+        study_id = hashlib.sha256(msgspec.json.encode(identity)).hexdigest()[:12]
+        from accel.study.given import metric_name
+
+        name = metric_name(metric) or ("accuracy" if samples["labelled"] else None)
+        return StudyRecord(
+            study_id=study_id,
+            name=options.name,
+            created_unix_ns=time.time_ns(),
+            source=source,
+            signature=msgspec.convert(seen["signature"], Signature),
+            facts=facts,
+            machine=self.machine,
+            env_id=env_id(self.machine),
+            accel_version=__version__,
+            command=options.command,
+            profile=options.profile.name,
+            target=options.target,
+            budget_s=options.budget_s,
+            seed=options.seed,
+            accuracy_drop=options.accuracy_drop,
+            samples_count=samples["count"],
+            evaluation_count=samples["evaluation"],
+            calibration_count=samples["calibration"],
+            synthetic=samples["synthetic"],
+            metric=name,
+            slo_p=options.slo.p if options.slo else 0.9,
+            slo_s=options.slo.seconds if options.slo else None,
+            slo_assumed=options.slo is None,
+            slo_text=options.slo_text,
+            baseline=variants[0].name,
+            variants=variants,
+            reference_note=_reference_note(facts, source),
+        )
+
+    def _workshop(self, source: Source) -> Workshop:
+        timeout_s = max(60.0, min(1800.0, 0.4 * self.options.budget_s))
+        return Workshop(self.folder, source, memory_limit_bytes=memory_limit_bytes(), timeout_s=timeout_s)
+
+    def _on_stage(self, who: str) -> Callable[[str], None]:
+        return lambda text: self.progress.stage(f"{who}: {text}")
+
+    # --- reference and services --------------------------------------------------------------------------------
+
+    def _reference(self, record: StudyRecord, workshop: Workshop, context: Context) -> None:
+        """The same source in FP32 on one thread: the yardstick of every output. Made once, before anything is timed."""
+        out = self.folder.reference / "outputs.npz"
+        if out.exists() and context.reference_ids:
+            return
+        variant = defaults.reference(record.source.kind)
+        self.progress.stage("reference outputs")
+        try:
+            prepared = self._prepare(variant, workshop, context, record)
+            with Live(prepared, self.folder, self.options.profile, seed=record.seed, tag="reference") as live:
+                ids = [int(i) for i in Samples.open(self.folder.samples).evaluation]
+                batch = live.sizes[-1] if live.sizes else 8
+                probe = ids[: max(batch, 8)]
+                took = live.answer(probe, batch, out, timeout_s=300.0)
+                took = min(took, live.answer(probe, batch, out, timeout_s=300.0))
+                most = int(max(_LEAST_EVALUATION, _REFERENCE_S * max(1.0, record.budget_s / 300) / (took / len(probe))))
+                context.reference_ids = tuple(ids[:most])
+                context.reference_s = live.answer(list(context.reference_ids), batch, out, timeout_s=1800.0)
+        except VariantError as error:
+            raise NothingMeasured(f"The model itself doesn't run: {error.reason}. {error.next_step}".strip()) from None
+        self._write_context(context)
+
+    def _prepare(self, variant: Variant, workshop: Workshop, context: Context, record: StudyRecord) -> Prepared:
+        refusal = missing.why_not(variant, record.facts, self.machine)
+        if refusal is not None:
+            raise refusal
+        cache_key = None
+        if context.identity is not None:
+            cache_key = key(
+                variant,
+                model_sha256=context.identity,
+                calibration_sha256=context.samples_sha256,
+                machine=self.machine,
+            )
+        return workshop.prepare(variant, cache_key, self._on_stage(variant.name))
+
+    def _funnel(self, record: StudyRecord, workshop: Workshop, context: Context) -> Funnel:
+        reference = self.folder.reference / "outputs.npz"
+        services = Services(
+            prepare=lambda variant: self._prepare(variant, workshop, context, record),
+            score=lambda variant, path: self._score(variant, path, record, context),
+            evaluation=list(context.reference_ids),
+            reference=reference,
+            infer_timeout_s=max(60.0, 12 * context.reference_s),
+        )
+        return Funnel(
+            record, self.folder, self.options.profile, self.budget, services, self.progress, sizes=self.options.sizes
+        )
+
+    def _score(self, variant: Variant, candidate: Path, record: StudyRecord, context: Context) -> Score:
+        terms = Terms(
+            accuracy_drop=record.accuracy_drop,
+            compressed=bool(variant.compression),
+            random_weights=record.source.random_weights,
+            synthetic=record.synthetic,
+            metric=record.metric,
+        )
+        reference = self.folder.reference / "outputs.npz"
+        text = context.metric.text
+        if context.metric.kind == "object" or ":" in text:
+            return self._score_in_child(variant, candidate, reference, terms, context)
+        samples = Samples.open(self.folder.samples)
+        ids = np.asarray(context.reference_ids, np.int64)
+        labels = None if samples.labels is None else np.asarray(samples.labels)[ids]
+        metric = metric_of(context.metric) or ("accuracy" if labels is not None else None)
+        return score(candidate, reference, labels, metric, terms)
+
+    def _score_in_child(
+        self, variant: Variant, candidate: Path, reference: Path, terms: Terms, context: Context
+    ) -> Score:
+        command = {
+            "do": "score",
+            "samples": str(self.folder.samples),
+            "ids": list(context.reference_ids),
+            "metric": msgspec.to_builtins(context.metric),
+            "candidate": str(candidate),
+            "reference": str(reference),
+            "terms": msgspec.to_builtins(terms),
+        }
+        log = self.folder.log / f"{variant.name}-score.log"
+        with Child("accel.study.prepare_child", env={}, log=log, cwd=self.folder.log) as child:
+            return msgspec.convert(child.ask(command, timeout_s=300.0), Score)
+
+    # --- ending ------------------------------------------------------------------------------------------------
+
+    def _close(self, record: StudyRecord, funnel: Funnel | None, interrupted: bool) -> StudyRecord:
+        elapsed = self.budget.elapsed_s()
+        self.folder.write_spent(elapsed)
+        record = msgspec.structs.replace(
+            record,
+            finished_unix_ns=time.time_ns(),
+            elapsed_s=elapsed,
+            interrupted=interrupted,
+            not_bought=tuple(funnel.not_bought) if funnel else (),
+        )
+        self.folder.write_record(record)
+        shrink()
+        return record
+
+    def _why_nothing(self, record: StudyRecord) -> str:
+        failed = [r for r in self.folder.results().values() if r.status != "ok"]
+        first = next((r for r in failed if r.variant.name == record.baseline), failed[0] if failed else None)
+        if first is None:
+            return f"Nothing was measured within the budget of {record.budget_s:.0f} s. Raise --budget."
+        return f"No variant could be measured. `{first.variant.name}`: {first.reason}. {first.next_step}".strip()
+
+
+def _with_baseline(baseline: Variant, variants: list[Variant]) -> tuple[Variant, ...]:
+    """The baseline first; a variant of the recipe that *is* the baseline stands in for it."""
+    same = next((v for v in variants if v.backend == baseline.backend and not v.compression), None)
+    first = same or baseline
+    return (first, *(v for v in variants if v.name != first.name))
+
+
+def _reference_note(facts: Facts, source: Source) -> str:
+    if facts.quantized:
+        return "The source is already quantized, so it is its own reference: losses it has against FP32 aren't seen."
+    if source.random_weights:
+        return "Random weights: outputs are compared for correctness only; there is no accuracy to speak of."
+    return "Reference: the same source in FP32 on one thread."
+
+
+__all__ = ["Quality", "Quiet", "Session", "SetUp", "msgspec"]
