@@ -5,7 +5,14 @@ A source that can't be read is null, never zero.
 
 from __future__ import annotations
 
+import hashlib
+import os
+import platform
+from pathlib import Path
+
 import msgspec
+
+from accel.measurement import cgroup, facts
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +37,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     governor: str | None = None
     clocksource: str | None = None
     thp: str | None = None
+    microcode: str | None = None
     missing: tuple[str, ...] = ()
 
     @property
@@ -41,3 +49,39 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     def has_bf16(self) -> bool:
         """True if bfloat16 arithmetic is an instruction here."""
         return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(self.flags))
+
+
+def detect(root: Path = cgroup.ROOT) -> Machine:
+    """Read this machine. Works on any Linux and macOS; what can't be read is None and named in `missing`."""
+    optional = {
+        "caches_bytes": facts.caches_bytes(root),
+        "governor": facts.governor(root),
+        "clocksource": facts.clocksource(root),
+        "thp": facts.thp(root),
+        "memory_bytes": facts.memory_bytes(root),
+        "flags": facts.cpu_flags(root),
+        "microcode": facts.microcode(root),
+    }
+    known = {name: value for name, value in optional.items() if value is not None}
+    return msgspec.convert(
+        {
+            "flags": (),
+            "memory_bytes": None,
+            **known,
+            "cpu": facts.cpu_name(root) or "unknown",
+            "cores": cgroup.usable_cores(root),
+            "logical_cpus": os.cpu_count() or 1,
+            "quota_cores": cgroup.quota_cores(root),
+            "kernel": f"{platform.system()} {platform.release()}",
+            "hypervisor": facts.hypervisor(root),
+            "python": platform.python_version(),
+            "packages": facts.packages(),
+            "missing": tuple(sorted(set(optional) - set(known))),
+        },
+        Machine,
+    )
+
+
+def env_id(machine: Machine) -> str:
+    """Twelve hex digits that tell machines (with their software) apart: sha256 of the sorted JSON (rule 44)."""
+    return hashlib.sha256(msgspec.json.encode(machine, order="sorted")).hexdigest()[:12]
