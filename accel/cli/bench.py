@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from accel.cli.values import Plugin, Size, Word, drop, duration, slo
 from accel.errors import InputError, NothingMeasured
 
 if TYPE_CHECKING:
-    from accel.study.study import Study
+    import accel
 
 _PROFILES = ("quick", "shared", "quiet", "gpu")
 
@@ -50,7 +51,10 @@ _PROFILES = ("quick", "shared", "quiet", "gpu")
 @click.option("--save-recipe", type=click.Path(path_type=Path), metavar="FILE", help="Write the plan; measure nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the conclusion as JSON, and nothing else, to stdout.")
 @click.option("--trust-file", is_flag=True, help="Load a file that may hold pickles or native code (.pt2).")
-def command(model: str | None, dry_run: bool, save_recipe: Path | None, as_json: bool, **options: Any) -> int:
+@click.pass_obj
+def command(
+    words: list[str], /, model: str | None, dry_run: bool, save_recipe: Path | None, as_json: bool, **options: Any
+) -> int:
     """Compare the ways to run MODEL and recommend one for batch jobs and one for online requests.
 
     MODEL is an .onnx, .pt2 or OpenVINO .xml file, file.py:factory or package.module:factory; a recipe is a .toml
@@ -63,7 +67,7 @@ def command(model: str | None, dry_run: bool, save_recipe: Path | None, as_json:
         raise InputError("--resume needs the folder of the study to go on with. Add --out DIR.")
     if dry_run or save_recipe is not None:
         return _plan(model, asked, save_recipe)
-    return _measure(model, asked, as_json)
+    return _measure(model, asked, as_json, shlex.join(["accel", *words]))
 
 
 def _plan(model: str, asked: dict[str, Any], save_recipe: Path | None) -> int:
@@ -78,23 +82,21 @@ def _plan(model: str, asked: dict[str, Any], save_recipe: Path | None) -> int:
     return 0
 
 
-def _measure(model: str, asked: dict[str, Any], as_json: bool) -> int:
+def _measure(model: str, asked: dict[str, Any], as_json: bool, typed: str) -> int:
     import accel
     from accel.cli.progress import Progress
 
     with Progress() as progress:
-        study = accel.bench(model, **asked, progress=progress)
+        study = accel.bench(model, **asked, progress=progress, command=typed)
     if as_json:
-        click.get_binary_stream("stdout").write(study.to_json().rstrip(b"\n") + b"\n")
+        click.echo(study.to_json().rstrip(b"\n"))
     else:
         click.echo(str(study))
-    page = study.folder / "report.html"
-    study.report(page)
-    click.echo(f"Report: {page}", err=as_json)
+    click.echo(f"Report: {study.folder / 'report.html'}", err=as_json)
     return _code(study)
 
 
-def _code(study: Study) -> int:
+def _code(study: accel.Study) -> int:
     conclusion = study.conclusion
     if conclusion.record.interrupted:
         click.echo(f"accel: Interrupted. Go on with: --out {study.folder} --resume", err=True)

@@ -15,6 +15,6 @@ def command(studies: tuple[Path, ...], out: Path | None) -> int:
     import accel
 
     page = out or (studies[0] / "report.html" if len(studies) == 1 else Path("report.html"))
-    accel.report(list(studies), page)
+    accel.write_report(list(studies), page)
     click.echo(f"Report: {page}")
     return 0

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import errno
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import pytest
+
+import accel
+from accel.cli import main
+from accel.errors import GateFailed, InputError, NothingMeasured
+from tests.cli.conftest import Accel
+
+
+class FakeStudy:
+    """What `accel.bench` gives back, as far as the command line looks at it."""
+
+    def __init__(self, folder: Path, statuses: tuple[str, ...] = ("ok",), interrupted: bool = False) -> None:
+        self.folder = folder
+        rows = tuple(SimpleNamespace(name=f"v{i}", status=s, reason="it broke") for i, s in enumerate(statuses))
+        self.conclusion = SimpleNamespace(rows=rows, record=SimpleNamespace(interrupted=interrupted))
+
+    def __str__(self) -> str:
+        return "THE TABLE"
+
+    def to_json(self) -> bytes:
+        return b'{"a": 1}\n'
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """Keyword arguments of the last call of `accel.bench`; set "study" to choose what it gives."""
+    kept: dict[str, Any] = {"study": FakeStudy(tmp_path / "out")}
+
+    def bench(model: str, **options: Any) -> FakeStudy:
+        kept.update(options, model=model)
+        options["progress"].stage("measuring x")
+        if isinstance(kept["study"], BaseException):
+            raise kept["study"]
+        return kept["study"]  # type: ignore[no-any-return]
+
+    monkeypatch.setitem(vars(accel), "bench", bench)
+    return kept
+
+
+def test_bench_passes_on_what_was_said_and_nothing_else(accel_cli: Accel, asked: dict[str, Any]) -> None:
+    said = accel_cli("bench", "m.onnx", "--slo", "p99<=20ms", "--backend", "null", "--batch", "4", "--batch", "8")
+    assert said.code == 0
+    assert asked["model"] == "m.onnx"
+    assert asked["command"] == "accel bench m.onnx --slo 'p99<=20ms' --backend null --batch 4 --batch 8"
+    assert (asked["slo"], asked["backend"], asked["batch"]) == ("p99<=20ms", ("null",), (4, 8))
+    for unsaid in ("budget", "target", "accuracy_drop", "profile", "out", "resume", "samples", "trust_file"):
+        assert unsaid not in asked
+
+
+def test_bench_prints_table_and_the_pages_path(accel_cli: Accel, asked: dict[str, Any], tmp_path: Path) -> None:
+    said = accel_cli("bench", "m.onnx")
+    assert said.out == f"THE TABLE\nReport: {tmp_path}/out/report.html\n"
+    assert "measuring x" in said.err
+
+
+def test_json_is_all_there_is_on_stdout(accel_cli: Accel, asked: dict[str, Any]) -> None:
+    said = accel_cli("bench", "m.onnx", "--json")
+    assert said.out == '{"a": 1}\n'
+    assert "report.html" in said.err
+
+
+def test_an_interrupted_study_ends_with_table_and_130(accel_cli: Accel, asked: dict[str, Any], tmp_path: Path) -> None:
+    asked["study"] = FakeStudy(tmp_path / "out", interrupted=True)
+    said = accel_cli("bench", "m.onnx")
+    assert said.code == 130
+    assert "THE TABLE" in said.out
+    assert f"--out {tmp_path}/out --resume" in said.sentence
+
+
+def test_nothing_measured_is_3_with_the_reasons(accel_cli: Accel, asked: dict[str, Any], tmp_path: Path) -> None:
+    asked["study"] = FakeStudy(tmp_path, statuses=("failed", "wrong"))
+    said = accel_cli("bench", "m.onnx")
+    assert said.code == 3
+    assert "THE TABLE" in said.out
+    assert "v0: it broke" in said.sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (InputError("Wrong."), 2, "accel: Wrong."),
+        (GateFailed("Too slow."), 1, "accel: Too slow."),
+        (NothingMeasured("None."), 3, "accel: None."),
+        (KeyboardInterrupt(), 130, "Interrupted"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x/y"), 3, "disk is full while writing `/x/y`"),
+        (OSError(errno.ENOSPC, "No space left on device"), 3, "disk is full."),
+        (OSError(errno.EACCES, "Permission denied", "/x"), 2, "`/x` can't be used: permission denied"),
+        (MemoryError(), 3, "memory"),
+        (RuntimeError("planted\nin two lines"), 3, "RuntimeError: planted in two lines"),
+        (click.UsageError("Odd."), 2, "accel: Odd. See `accel bench --help`."),
+        (BrokenPipeError(), 0, ""),
+    ],
+)
+def test_every_error_is_one_sentence(
+    error: BaseException,
+    code: int,
+    words: str,
+    accel_cli: Accel,
+    asked: dict[str, Any],
+    monkeypatch: Any,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(main.os, "dup2", lambda *_: None)
+    asked["study"] = error
+    said = accel_cli("bench", "m.onnx")
+    assert said.code == code
+    assert words in said.sentence
+    assert "Traceback" not in said.out + said.err
+
+
+def test_a_plan_is_shown_and_written_but_nothing_is_measured(
+    accel_cli: Accel, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = SimpleNamespace(describe=lambda: "THE PLAN", recipe_toml=lambda: 'model = "m.onnx"\n')
+    monkeypatch.setitem(vars(accel), "plan_study", lambda model, **options: plan)
+    said = accel_cli("bench", "m.onnx", "--dry-run")
+    assert (said.code, said.out) == (0, "THE PLAN\n")
+    said = accel_cli("bench", "m.onnx", "--save-recipe", str(tmp_path / "r.toml"))
+    assert said.code == 0
+    assert (tmp_path / "r.toml").read_text() == 'model = "m.onnx"\n'
+    assert "model" not in asked
+
+
+def test_help_lists_exactly_the_commands_that_exist(accel_cli: Accel) -> None:
+    said = accel_cli("--help")
+    assert said.code == 0
+    folder = Path(main.__file__).parent
+    assert set(main.COMMANDS) == {p.stem for p in folder.glob("*.py")} - {"__init__", "main", "progress", "values"}
+    for name in main.COMMANDS:
+        assert f"\n  {name}" in said.out
+        assert accel_cli(name, "--help").code == 0
+
+
+def test_version_and_no_arguments(accel_cli: Accel) -> None:
+    assert accel_cli("--version").out == f"accel {accel.__version__}\n"
+    said = accel_cli()
+    assert said.code == 2
+    assert "Usage: accel" in said.err
