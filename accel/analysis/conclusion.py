@@ -82,7 +82,8 @@ class Online(msgspec.Struct, frozen=True, kw_only=True):
     predicted: True if no trial long enough for the SLO's percentile fitted the budget, so that the rate stems from
         replaying measured service times.
     trials: (rate, quantile seconds, level) of every server trial, for the chart.
-    p50, p90, p99: latency from schedule at the trial nearest to (not above) the claim; None where the sample is too small.
+    p50, p90, p99: latency from schedule at the trial nearest to (not above) the claim; None where the sample is too
+        small.
     """
 
     rate: Estimate

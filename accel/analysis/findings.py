@@ -1,0 +1,262 @@
+"""What was noticed, why does it matter, and what to type next? At most eight, the weightiest first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from accel.analysis import wording as words
+from accel.analysis.conclusion import Answer, Comparison, Finding, Row, StudyRecord
+from accel.analysis.race import Floor, Paired
+from accel.result import Result
+from accel.units import show_seconds
+
+MOST = 8
+
+
+def findings(
+    rows: Sequence[Row],
+    answers: Sequence[Answer],
+    record: StudyRecord,
+    results: Sequence[Result],
+    floors: Mapping[Paired, Floor],
+) -> tuple[Finding, ...]:
+    """Everything worth a line, ordered by weight, then by text."""
+    winners = {a.winner for a in answers if not a.keeps_baseline}
+    by_row: tuple[Callable[[Row, StudyRecord], Iterator[Finding]], ...] = (
+        _refused,
+        _trap,
+        _missing,
+        _broken,
+    )
+    found = [f for row in rows for rule in by_row for f in rule(row, record)]
+    of_winners = (_unresolved, _batching, _set_up, _precision, _unconfirmed)
+    for row in rows:
+        if row.name in winners:
+            found += [f for rule in of_winners for f in rule(row, record)]
+    found += [
+        *_others(rows),
+        *_inputs(record),
+        *_noise(results, record),
+        *_floor(floors, record),
+        *_nothing(rows, answers),
+    ]
+    unique = {f.what: f for f in sorted(found, key=lambda f: (f.weight, f.what))}
+    return tuple(sorted(unique.values(), key=lambda f: (-f.weight, f.what))[:MOST])
+
+
+def _refused(row: Row, record: StudyRecord) -> Iterator[Finding]:
+    q = row.quality
+    if row.status != "refused" or q is None:
+        return
+    figures = row.reason
+    if q.value is not None and q.reference_value is not None:
+        figures = f"{q.metric} {q.reference_value:.3f} → {q.value:.3f}"
+    elif "agreement" in q.rule and q.agreement is not None:
+        figures = f"the same answer as the original on only {100 * q.agreement:.1f} % of the samples"
+    fast = [c for c in (row.speedup_batch, row.speedup_latency) if c is not None]
+    speed = f"{words.times(fast[0].ratio)} as fast, but wrong" if fast else "wrong, however fast"
+    trap = f" {_sentence(row.variant.trap)}" if row.variant.trap else ""
+    yield Finding(
+        what=f"`{row.name}` is {speed}: {figures}. Refused.",
+        why=f"The guard: {q.rule}.{trap}",
+        command=_list(row),
+        weight=80,
+    )
+
+
+def _slower(row: Row) -> Comparison | None:
+    """The worst of the comparisons that a measured candidate lost."""
+    if row.status != "ok" or row.is_baseline:
+        return None
+    lost = [c for c in (row.speedup_latency, row.speedup_batch, row.speedup_online) if c and c.verdict == "SLOWER"]
+    return min(lost, key=lambda c: c.ratio.value, default=None)
+
+
+def _trap(row: Row, record: StudyRecord) -> Iterator[Finding]:
+    worst = _slower(row)
+    if worst is not None and row.variant.trap:
+        inverse = words.inverted(worst.ratio)
+        yield Finding(
+            what=f"`{row.name}` is {words.times(inverse)} [{words.ends(inverse)}] slower than the original.",
+            why=_sentence(row.variant.trap),
+            command=_list(row),
+            weight=70,
+        )
+
+
+def _others(rows: Sequence[Row]) -> Iterator[Finding]:
+    """The ordinary variants that lost something, in one line."""
+    names = [f"`{r.name}`" for r in rows if _slower(r) is not None and not r.variant.trap]
+    if names:
+        yield Finding(
+            what=f"Slower than the original in at least one way: {', '.join(names)}.",
+            why="The table says in which; a variant that loses everywhere can be left out next time.",
+            weight=35,
+        )
+
+
+def _missing(row: Row, record: StudyRecord) -> Iterator[Finding]:
+    if row.status == "skipped" and "pip install" in f"{row.reason} {row.next_step}":
+        said = row.next_step if "pip install" in row.next_step else row.reason
+        install = said[said.index("pip install") :].strip("`. ")
+        yield Finding(
+            what=f"`{row.name}` was not tried: a package is missing.",
+            why=_sentence(row.reason),
+            command=install,
+            weight=50,
+        )
+
+
+def _broken(row: Row, record: StudyRecord) -> Iterator[Finding]:
+    if row.status in ("failed", "wrong"):
+        word = "failed" if row.status == "failed" else "answers wrongly"
+        yield Finding(
+            what=f"`{row.name}` {word}: {row.reason}.", why=_sentence(row.next_step), command=_list(row), weight=40
+        )
+
+
+def _unresolved(row: Row, record: StudyRecord) -> Iterator[Finding]:
+    q = row.quality
+    if q is None or q.outcome != "unresolved":
+        return
+    settle = f"With about {q.needed:,} the verdict would be certain." if q.needed else "The value lies on the limit."
+    if q.drop is not None:
+        what = f"{q.samples} samples can't rule out a {100 * record.accuracy_drop:g}-point drop of `{row.name}`."
+    else:
+        what = f"{q.samples} samples can't settle whether `{row.name}` stays within the guard."
+    yield Finding(what=what, why=settle, command=_again(record, "--samples MORE"), weight=75)
+
+
+def _batching(row: Row, record: StudyRecord) -> Iterator[Finding]:
+    one = row.throughput_by_size.get(1)
+    if row.throughput is None or record.target == "online":
+        return
+    if record.signature.batch != "any":
+        yield Finding(
+            what=f"The model takes a batch of {record.signature.batch} and no other.",
+            why="Batching can't be tried on a fixed batch; an export with a dynamic batch axis lifts this.",
+            weight=60,
+        )
+    elif one is not None and row.batch_size is not None and row.throughput.value < 1.1 * one.value:
+        gain = row.throughput.value / one.value - 1
+        yield Finding(
+            what=f"Batching hardly pays: batch {row.batch_size} gives `{row.name}` {words.percent(max(gain, 0.0))} more.",
+            why="One item at a time already keeps the processor busy; larger batches only add latency and memory.",
+            weight=30,
+        )
+
+
+def _set_up(row: Row, record: StudyRecord) -> Iterator[Finding]:
+    s = row.set_up
+    if s is None:
+        return
+    made = sum(v for v in (s.export_s, s.compress_s, s.compile_s) if v is not None)
+    first = sum(v for v in (s.import_s, s.open_s, s.first_run_s) if v is not None)
+    if first >= 10:
+        yield Finding(
+            what=f"`{row.name}` needs {show_seconds(first)} from a fresh process to its first answer.",
+            why="Every restart and every new instance pays that; keep a process warm.",
+            weight=45,
+        )
+    if made >= 60:
+        yield Finding(
+            what=f"Making `{row.name}` takes {show_seconds(made)}.",
+            why="It is paid once a model: the artefact is saved with the winner.",
+            weight=20,
+        )
+
+
+def _precision(row: Row, record: StudyRecord) -> Iterator[Finding]:
+    ran = row.effective.precision if row.effective else "float32"
+    asked = str(row.variant.backend.fields.get("precision", "")) or ("yes" if row.variant.compression else "")
+    if not asked and ran not in ("float32", "f32", "fp32", ""):
+        yield Finding(
+            what=f"`{row.name}` ran in {ran}, though nobody asked for it.",
+            why=f"It is the default of {row.variant.backend.name} here; the accuracy beside it was taken in {ran} too.",
+            weight=55,
+        )
+
+
+def _unconfirmed(row: Row, record: StudyRecord) -> Iterator[Finding]:
+    for note in row.notes:
+        if note.startswith(("unconfirmed", "near saturation")):
+            yield Finding(what=f"`{row.name}` online: {note}.", why="Plan with a lower rate.", weight=58)
+
+
+def _inputs(record: StudyRecord) -> Iterator[Finding]:
+    if record.synthetic:
+        yield Finding(
+            what="Speed only: the inputs are synthetic, so the accuracy is unknown.",
+            why="Made-up inputs can't show what quantization breaks, and data changes speed too.",
+            command=_again(record, "--samples YOUR.npz"),
+            weight=90,
+        )
+    if record.source.random_weights:
+        yield Finding(
+            what="The weights are random: speed and correctness can be read, accuracy can't.",
+            why="Outputs of an untrained model have no accuracy to lose.",
+            weight=85,
+        )
+    if record.slo_assumed and record.slo_s is not None and record.target != "batch":
+        yield Finding(
+            what=f"Nobody gave a latency limit; {words.slo(record)} was used.",
+            why="It is four times the original's median latency. The online answer depends on it.",
+            command=_again(record, "--slo p99=20ms"),
+            weight=48,
+        )
+
+
+def _noise(results: Sequence[Result], record: StudyRecord) -> Iterator[Finding]:
+    measured = [r for r in results if r.trace is not None]
+    bad = [r for r in measured if r.validity != "valid"]
+    if not bad or len(bad) < 0.1 * len(measured):
+        return
+    sentences = sorted(w.sentence for r in bad for w in r.witnesses if w.level in ("unstable", "invalid"))
+    why = _sentence(max(sorted(set(sentences)), key=sentences.count)) if sentences else "The machine was disturbed."
+    yield Finding(
+        what=f"{len(bad)} of {len(measured)} runs were disturbed by the machine.",
+        why=why,
+        command="accel doctor --measure",
+        weight=65,
+    )
+
+
+def _floor(floors: Mapping[Paired, Floor], record: StudyRecord) -> Iterator[Finding]:
+    largest = max((f.value for f in floors.values()), default=0.0)
+    if largest > 0.05:
+        change = words.percent(math.expm1(largest))
+        yield Finding(
+            what=f"The original differs from itself by up to {change} here.",
+            why="Measured twice in each block; differences below that can't be told from noise on this machine.",
+            command=_again(record, "--profile shared"),
+            weight=52,
+        )
+
+
+def _nothing(rows: Sequence[Row], answers: Sequence[Answer]) -> Iterator[Finding]:
+    if not answers or not all(a.keeps_baseline and a.evidence != "none" for a in answers):
+        return
+    raced: list[Comparison] = [
+        c for r in rows for c in (r.speedup_latency, r.speedup_batch, r.speedup_online) if c and r.status == "ok"
+    ]
+    if raced and all(c.verdict == "SLOWER" for c in raced):
+        yield Finding(
+            what="The original is faster than everything that was tried.",
+            why="For a model this small the cost of a call outweighs the arithmetic that could be saved.",
+            weight=68,
+        )
+
+
+def _sentence(text: str) -> str:
+    text = text.strip().rstrip(".")
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _list(row: Row) -> str:
+    technique = row.variant.compression[-1].name if row.variant.compression else row.variant.backend.name
+    return f"accel list {technique}"
+
+
+def _again(record: StudyRecord, option: str) -> str:
+    return f"{record.command} {option}"
