@@ -47,11 +47,10 @@ def call_factory(location: str) -> tuple[Any, Callable[[], Any]]:
     The folder of its file is on sys.path during import and call only, so that nothing else is shadowed later.
     Raises InputError with the reason if it can't be found, imported or called.
     """
-    where, _, name = location.rpartition(":")
-    folders = [Path(where).resolve().parent] if where.endswith(".py") else [Path.cwd()]
-    with importable(folders):
-        module = _import(where)
-        factory = _named(module, where, name)
+    with importable(_folders(location)):
+        factory = attribute(location)
+        if not callable(factory):
+            raise InputError(f"`{location}` must be a function without arguments, but is a {type(factory).__name__}.")
         try:
             return factory(), factory
         except Exception as error:
@@ -61,12 +60,22 @@ def call_factory(location: str) -> tuple[Any, Callable[[], Any]]:
             ) from error
 
 
-def attribute(location: str) -> Callable[..., Any]:
-    """Import the function that `file.py:name` or `package.module:name` names, without calling it; raises InputError."""
+def attribute(location: str) -> Any:
+    """What `file.py:name` or `package.module:name` refers to, imported but not called."""
     where, _, name = location.rpartition(":")
-    folders = [Path(where).resolve().parent] if where.endswith(".py") else [Path.cwd()]
-    with importable(folders):
-        return _named(_import(where), where, name)
+    with importable(_folders(location)):
+        found: Any = _import(where)
+        for part in name.split("."):
+            if not hasattr(found, part):
+                known = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
+                raise InputError(f"`{where}` has no `{name}`. {nearest(name, known)}")
+            found = getattr(found, part)
+        return found
+
+
+def _folders(location: str) -> list[Path]:
+    where = location.rpartition(":")[0]
+    return [Path(where).resolve().parent] if where.endswith(".py") else [Path.cwd()]
 
 
 def _import(where: str) -> ModuleType:
@@ -91,17 +100,3 @@ def _import_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-def _named(module: ModuleType, where: str, name: str) -> Callable[[], Any]:
-    found: Any = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-            raise InputError(f"`{where}` has no `{name}`. {nearest(name, known)}")
-        found = getattr(found, part)
-    if not callable(found):
-        raise InputError(
-            f"`{where}:{name}` must be a function that returns the model, but is a {type(found).__name__}."
-        )
-    return found  # type: ignore[no-any-return]

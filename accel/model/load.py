@@ -77,12 +77,21 @@ class Model:
         """The forms that are there already."""
         return tuple(self._forms)
 
+    @property
+    def example(self) -> Arrays | None:
+        """Real inputs to trace the model with: two rows, or one batch of the fixed size; None for a file."""
+        return self._example
+
     @cached_property
     def facts(self) -> Facts:
         """What decides which variants are worth trying; made from the ONNX form where there can be one."""
         from accel.model.facts import facts_of
 
-        return self._facts or facts_of(self)
+        if self._facts is not None:
+            return self._facts
+        facts, notes = facts_of(self)
+        self.notes = tuple(dict.fromkeys((*self.notes, *notes)))
+        return facts
 
     def has_path_to(self, form: str) -> bool:
         """True if the form is there or could be made from one that is."""
@@ -101,12 +110,18 @@ class Model:
         if not self.has_path_to(form):
             raise VariantError(f"a model that came as {' or '.join(self._forms)} can't be turned into {form}")
         folder = self.folder / "forms" / form
-        kept = folder / "seconds.json"
+        kept, failed = folder / "seconds.json", folder.with_name(f"{form}.failed.json")
+        if failed.exists():
+            raise VariantError(**json.loads(failed.read_text()))
         if not kept.exists():
             origin = next(f for f in convert.PATHS[form] if self.has_path_to(f))
             value = self.as_form(origin)
             started = time.perf_counter()
-            commit(folder, lambda part: self._convert(form, value, part), started)
+            try:
+                commit(folder, lambda part: self._convert(form, value, part), started)
+            except VariantError as error:  # the next child needn't try again
+                failed.write_text(json.dumps({"reason": error.reason, "next_step": error.next_step}))
+                raise
         self.seconds["export"] = self.seconds.get("export", 0.0) + float(json.loads(kept.read_text())["seconds"])
         return folder / convert.MODEL_FILE[form]
 
@@ -127,7 +142,11 @@ class Model:
         notes: tuple[str, ...] = (),
         facts: Facts | None = None,
     ) -> Model:
-        """A new model of the same signature that has just this form; this one stays as it is."""
+        """A new model of the same signature that has just this form; this one stays as it is.
+
+        facts: None counts them anew where the form is a file, and keeps this model's where it isn't.
+        """
+        same = form in ("torch", "callable") or value is self._forms.get(form)
         return Model(
             source=self.source,
             signature=self.signature,
@@ -137,7 +156,7 @@ class Model:
             precision=precision or self.precision,
             notes=(*self.notes, *notes),
             seconds=self.seconds,
-            facts=facts or self._facts,
+            facts=facts or (self.facts if same else None),
         )
 
     def scratch(self) -> Path:

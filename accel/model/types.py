@@ -41,9 +41,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What decides which variants are worth trying; counted from the graph, null where it can't be.
 
     operators: how often each operator type occurs.
-    depthwise_share: share of convolution operations that are depthwise.
+    kind: by what does most multiply-accumulates, see `accel.model.facts`.
+    depthwise_share: share of the convolutions wider than 1x1 that are depthwise (one input channel a group).
     macs_per_item: multiply-accumulates of Conv, MatMul and Gemm at batch 1; null where shapes can't be inferred.
-    vocabulary: rows of the embedding that integer inputs look up, for synthetic token ids.
+    vocabulary: input name -> rows of the smallest embedding it is looked up in, for synthetic token ids.
     """
 
     kind: Literal["convolutional", "depthwise", "transformer", "other"]
@@ -54,7 +55,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     depthwise_share: float
     quantized: bool
     forms: tuple[str, ...]
-    vocabulary: int | None = None
+    vocabulary: dict[str, int] = {}
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

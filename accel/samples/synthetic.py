@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ IMAGE_AXIS = 224
 
 
 def synthetic(
-    signature: Signature, *, count: int, seed: int, vocabulary: int | None = None
+    signature: Signature, *, count: int, seed: int, vocabulary: Mapping[str, int] | None = None
 ) -> dict[str, npt.NDArray[Any]]:
     """(count, ...) arrays: token ids in [0, vocabulary), masks of ones, floats from N(0, 1) clipped to [-3, 3].
 
@@ -26,11 +27,11 @@ def synthetic(
     IMAGE_AXIS. Raises InputError for a dtype that can't be made up.
     """
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 7])))
-    return {t.name: _made_up(t, count, rng, vocabulary or VOCABULARY) for t in signature.inputs}
+    return {t.name: _made_up(t, count, rng, (vocabulary or {}).get(t.name, VOCABULARY)) for t in signature.inputs}
 
 
 def _made_up(tensor: Tensor, count: int, rng: np.random.Generator, vocabulary: int) -> npt.NDArray[Any]:
-    shape = (count, *(_length(tensor, axis) for axis in range(1, len(tensor.shape))))
+    shape = (count, *(example_length(tensor, axis) for axis in range(1, len(tensor.shape))))
     dtype, name = np.dtype(tensor.dtype), tensor.name.lower()
     if dtype.kind == "f":
         return np.clip(rng.standard_normal(shape, np.float32), -3, 3).astype(dtype)
@@ -46,7 +47,8 @@ def _made_up(tensor: Tensor, count: int, rng: np.random.Generator, vocabulary: i
     raise InputError(f"Inputs of dtype {tensor.dtype} can't be made up for `{tensor.name}`. Give samples.")
 
 
-def _length(tensor: Tensor, axis: int) -> int:
+def example_length(tensor: Tensor, axis: int) -> int:
+    """How long an axis is made in synthetic inputs."""
     given = tensor.shape[axis]
     if isinstance(given, int):
         return given
