@@ -20,6 +20,10 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+import msgspec
+
+from accel.recipe import Recipe, read
+
 FOLDER = Path(__file__).parent
 
 
@@ -41,3 +45,8 @@ def samples_path() -> Path:
 def model_source() -> str:
     """What to give as MODEL: the torch factory if torch is installed, else the path of the ONNX form."""
     return "accel.demo.network:factory" if find_spec("torch") is not None else str(onnx_path())
+
+
+def recipe() -> Recipe:
+    """The demo's recipe, with the form of the model that can be loaded here."""
+    return msgspec.structs.replace(read(recipe_path()), model=model_source())
