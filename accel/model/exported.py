@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from accel.errors import InputError
-from accel.model.signature import BATCH, Arrays, dtype_name, observed
+from accel.model.signature import BATCH, Arrays, dtype_name, fixed_at, observed
 from accel.model.torch_form import TorchForm, as_numpy
 from accel.model.tree import flatten
 from accel.model.types import Signature, Tensor
@@ -78,7 +78,8 @@ def signature_of(program: Any, form: TorchForm) -> tuple[Signature, Arrays]:
     def run(arrays: Any) -> dict[str, Any]:
         return {name: as_numpy(value) for name, value in form(arrays).items()}
 
-    seen = observed(run, example, {t.name: _free(t) for t in inputs})
+    free = {t.name: _free(t) for t in inputs}
+    seen = fixed_at(run, example, free) if fixed else observed(run, example, free)
     return seen, example
 
 

@@ -44,7 +44,7 @@ def read(source: Source, folder: Path, samples: Samples | None) -> Found:
     if source.kind == "openvino":
         return _openvino(source, folder)
     if source.kind == "pt2":
-        return _pt2(source)
+        return _pt2(source, folder)
     if source.kind == "factory":
         return _factory(source, folder, samples)
     given = pickles.restore(Path(source.location), source.sha256, source.sys_path)
@@ -75,11 +75,18 @@ def _openvino(source: Source, folder: Path) -> Found:
     return Found(source=source, form="openvino", value=copied, signature=from_openvino(model))
 
 
-def _pt2(source: Source) -> Found:
+def _pt2(source: Source, folder: Path) -> Found:
     _need_torch("a .pt2 model")
     from accel.model.exported import form_of, open_exported, signature_of
 
-    form = form_of(open_exported(source.location))
+    path = Path(source.location)
+    if not source.trusted:
+        from accel.model.archive import copy_plain
+
+        folder.mkdir(parents=True, exist_ok=True)
+        copy_plain(path, folder / "plain.pt2")
+        path = folder / "plain.pt2"
+    form = form_of(open_exported(str(path)))
     signature, example = signature_of(form.module.program, form)
     return Found(source=source, form="torch", value=form, signature=signature, example=example)
 

@@ -47,6 +47,19 @@ def observed(
     return _described(of_size(example, 1), one, "any", free, two)
 
 
+def fixed_at(
+    run: Callable[[Mapping[str, npt.NDArray[Any]]], Mapping[str, Any]],
+    example: Arrays,
+    free: Mapping[str, Mapping[int, str]],
+) -> Signature:
+    """The signature of something known to take the example's batch size only."""
+    size = len(next(iter(example.values())))
+    whole, failure = _tried(run, example, size)
+    if whole is None:
+        raise VariantError(f"the model fails on an example of its own shapes: {failure}")
+    return _described(example, whole, size, free, {})
+
+
 def _tried(run: Callable[[Arrays], Mapping[str, Any]], example: Arrays, size: int) -> tuple[dict[str, Any] | None, str]:
     try:
         return dict(run(of_size(example, size))), ""
