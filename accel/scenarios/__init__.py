@@ -60,7 +60,10 @@ class Scenario(Protocol):
 
 
 def generator(root: int, stream: int, trial: int) -> np.random.Generator:
-    """The only source of randomness (rule 6); streams: 1 schedule, 2 sample order, 3 candidate order, 4 bootstrap."""
+    """The only source of randomness (rule 6).
+
+    Streams: 1 schedule, 2 sample order, 3 candidate order, 4 bootstrap, 5 which timed outputs are checked.
+    """
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([root, stream, trial])))
 
 

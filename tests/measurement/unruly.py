@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from accel.errors import VariantError
@@ -15,7 +16,7 @@ from accel.measurement.protocol import serve, stage
 
 
 def echo(command: dict[str, Any]) -> dict[str, Any]:
-    return {"text": command["text"], "pid": os.getpid(), "cwd_on_path": "" in sys.path or os.getcwd() in sys.path}
+    return {"text": command["text"], "pid": os.getpid(), "cwd_on_path": "" in sys.path or str(Path.cwd()) in sys.path}
 
 
 def crash(command: dict[str, Any]) -> dict[str, Any]:
@@ -76,4 +77,6 @@ def variables(command: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    serve({f.__name__: f for f in (echo, crash, kill, leave, hang, eat, garbage, grandchild, refuse, stumble, variables)})
+    serve(
+        {f.__name__: f for f in (echo, crash, kill, leave, hang, eat, garbage, grandchild, refuse, stumble, variables)}
+    )
