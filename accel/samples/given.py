@@ -19,6 +19,7 @@ from accel.samples.columns import as_array
 
 Array = npt.NDArray[Any]
 LABELS = "labels"
+MASK = "calibration"
 MOST_ITEMS = 100_000
 UNNAMED = "input"
 
@@ -29,6 +30,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     columns: dict[str, Array | list[Any]]
     labels: object | None = None
     notes: tuple[str, ...] = ()
+    calibration: npt.NDArray[np.bool_] | None = None
 
 
 def read(given: object, *, count: int | None = None) -> Given:
@@ -75,12 +77,18 @@ def _in_order(columns: Sequence[Array | list[Any]], labels: object | None = None
 
 def _from_mapping(given: dict[str, Any]) -> Given:
     labels = given.pop(LABELS, None)
+    mask = given.pop(MASK) if _is_mask(given.get(MASK)) else None
     if not given:
         raise InputError(
             "The samples hold no input, only `labels`." if labels is not None else "The samples are empty."
         )
     columns = {str(k): v if isinstance(v, np.ndarray | list) else _listed(v) for k, v in given.items()}
-    return Given(columns=columns, labels=labels)
+    return Given(columns=columns, labels=labels, calibration=mask)
+
+
+def _is_mask(value: Any) -> bool:
+    """One boolean a sample; an input that happens to be called `calibration` looks different."""
+    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype == np.bool_
 
 
 def _listed(value: Any) -> Array | list[Any]:

@@ -16,7 +16,7 @@ from accel.samples import synthetic as _synthetic
 from accel.samples.columns import Column, as_array, column
 from accel.samples.given import Given, read
 from accel.samples.match import Columns, match
-from accel.samples.split import split
+from accel.samples.split import marked, split
 from accel.samples.store import Samples, digest, write
 
 Padding = float | Mapping[str, float]
@@ -33,7 +33,7 @@ def materialise(
     seed: int = 0,
     calibration: int | None = None,
     count: int | None = None,
-    vocabulary: int | None = None,
+    vocabulary: Mapping[str, int] | None = None,
 ) -> Samples:
     """Read, check, split and store samples as plain .npy in `folder`, and map them.
 
@@ -41,6 +41,7 @@ def materialise(
     signature: None where it isn't known yet (a torch module's comes from its samples): then call `matched` later.
     padding: fills shorter items of a ragged axis; a number for all inputs, masks excepted (0), or one per input name.
     calibration: how many samples calibrate (default: 30 %, at most 300). count: how many to make up or to read.
+    vocabulary: input name -> how many token ids it knows (`Facts.vocabulary`), for synthetic ids.
     Raises InputError for everything that is wrong with them.
     """
     if given is None:
@@ -55,6 +56,8 @@ def materialise(
     _check_finite(columns)
     truth = _labels(labels, found, total)
     parts = split(total, seed=seed, calibration=calibration)
+    if found.calibration is not None:
+        parts = marked(found.calibration, total)
     return write(_assembled(columns, truth, metric, parts, notes), folder)
 
 
@@ -105,7 +108,7 @@ def _made_up(
     seed: int,
     calibration: int | None,
     count: int | None,
-    vocabulary: int | None,
+    vocabulary: Mapping[str, int] | None,
 ) -> Samples:
     if signature is None:
         raise InputError(

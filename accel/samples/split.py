@@ -34,3 +34,16 @@ def split(count: int, *, seed: int, calibration: int | None = None) -> tuple[Int
             "too few to calibrate well or to judge accuracy.",
         )
     return np.sort(order[:size]).astype(np.int64), np.sort(order[size:]).astype(np.int64), notes
+
+
+def marked(mask: npt.NDArray[np.bool_], count: int) -> tuple[Int64, Int64, tuple[str, ...]]:
+    """The parts as their giver marked them: True calibrates. Raises InputError if the mask doesn't fit.
+
+    >>> [part.tolist() for part in marked(np.array([True, False, True]), 3)[:2]]
+    [[0, 2], [1]]
+    """
+    if len(mask) != count:
+        raise InputError(f"`calibration` must mark each of the {count} samples, but has {len(mask)} values.")
+    if mask.all():
+        raise InputError("`calibration` marks every sample; at least one must be left for evaluation.")
+    return np.flatnonzero(mask).astype(np.int64), np.flatnonzero(~mask).astype(np.int64), ()

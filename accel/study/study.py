@@ -17,7 +17,8 @@ from accel.recipe import Recipe, to_toml
 from accel.result import Result
 from accel.study.folder import StudyFolder
 from accel.study.options import Options, default_folder, resolve
-from accel.study.session import Progress, Quiet, Session
+from accel.study.funnel import Progress
+from accel.study.session import Quiet, Session
 from accel.study.winner import Winner, keep_winners
 
 if TYPE_CHECKING:
