@@ -85,14 +85,16 @@ def _plan(model: str, asked: dict[str, Any], save_recipe: Path | None) -> int:
 def _measure(model: str, asked: dict[str, Any], as_json: bool, typed: str) -> int:
     import accel
     from accel.cli.progress import Progress
+    from accel.report.table import text
 
     with Progress() as progress:
         study = accel.bench(model, **asked, progress=progress, command=typed)
+    page = study.folder / "report.html"
     if as_json:
         click.echo(study.to_json().rstrip(b"\n"))
+        click.echo(f"Report: {page}", err=True)
     else:
-        click.echo(str(study))
-    click.echo(f"Report: {study.folder / 'report.html'}", err=as_json)
+        click.echo(text(study.conclusion, report=str(page)))
     return _code(study)
 
 

@@ -11,8 +11,6 @@ import errno
 import importlib
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 
 import click
@@ -113,6 +111,9 @@ def _usage(error: click.ClickException) -> str:
 
 def _unexpected(error: BaseException) -> int:
     """An error nobody foresaw: a sentence with the path of a log that holds the traceback."""
+    import tempfile
+    import traceback
+
     details = "".join(traceback.format_exception(error))
     told = f"accel failed in a way it should not ({type(error).__name__}: {error})"
     try:

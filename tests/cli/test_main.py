@@ -23,9 +23,6 @@ class FakeStudy:
         rows = tuple(SimpleNamespace(name=f"v{i}", status=s, reason="it broke") for i, s in enumerate(statuses))
         self.conclusion = SimpleNamespace(rows=rows, record=SimpleNamespace(interrupted=interrupted))
 
-    def __str__(self) -> str:
-        return "THE TABLE"
-
     def to_json(self) -> bytes:
         return b'{"a": 1}\n'
 
@@ -43,6 +40,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         return kept["study"]  # type: ignore[no-any-return]
 
     monkeypatch.setitem(vars(accel), "bench", bench)
+    monkeypatch.setattr("accel.report.table.text", lambda conclusion, report: f"THE TABLE\nReport: {report}")
     return kept
 
 
