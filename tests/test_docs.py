@@ -55,6 +55,17 @@ def test_recipes_in_documents_can_be_read(text: str, folder: Path) -> None:
     assert read(folder / "recipe.toml").model == str(folder / "model.onnx")
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_recipe_can_be_read_and_says_what_it_is(path: Path) -> None:
+    recipe = read(path)
+    assert recipe.name == path.stem
+    assert path.read_text("utf-8").startswith("# ")
+    for text in (recipe.model, recipe.samples, recipe.metric):
+        if text is not None and text.startswith("/"):
+            file, _, name = text.partition(".py:")
+            assert Path(f"{file}.py" if name else text).is_file(), text
+
+
 def commands() -> list[str]:
     listed = [line for block in blocks("console") for line in str(block.values[0]).splitlines()]
     return [line.removeprefix("$ ").partition(" #")[0].strip() for line in listed if line.startswith("$ ")]
