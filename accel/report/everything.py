@@ -1,0 +1,246 @@
+"""What stands below the first screen, as plain values: the table of everything, what failed, the environment, words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from accel.analysis import Estimate
+from accel.analysis.conclusion import Comparison, Conclusion, Row, StudyRecord
+from accel.report import words
+from accel.units import show_bytes, show_seconds
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """A value, the lines that stand small beneath it, and a kind that the style sheet knows."""
+
+    value: str
+    small: tuple[str, ...] = ()
+    kind: str = ""
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One variant: its name, what it is, what it rests on, its status, its cells in the order of `Table.columns`."""
+
+    name: str
+    what: str
+    rests: str
+    status: str
+    kind: str
+    cells: tuple[Cell, ...]
+    won: bool
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """The table of everything; columns holds (heading, explanation) without the variant's own."""
+
+    columns: tuple[tuple[str, str], ...]
+    lines: tuple[Line, ...]
+
+
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """One variant that is not in the race: why, what to do about it, and the end of its log."""
+
+    name: str
+    status: str
+    kind: str
+    reason: str
+    next_step: str
+    log_tail: str
+    notes: tuple[str, ...]
+
+
+def table(conclusion: Conclusion) -> Table:
+    """Every variant with everything that is known about it."""
+    scale, unit = words.scale_of(conclusion.rows)
+    known = [r.quality for r in conclusion.rows if r.quality is not None]
+    accuracy = words.accuracy_word(known[0]) if known else "accuracy"
+    columns: list[tuple[str, str, Callable[[Row], Cell]]] = [
+        (f"p50, {unit}", "one request at a time, closed loop", lambda r: _number(r.p50, scale)),
+        (f"p90, {unit}", "one request at a time, closed loop", lambda r: _number(r.p90, scale)),
+        (f"p99, {unit}", "one request at a time, closed loop", lambda r: _number(r.p99, scale)),
+        ("items/s", "batch mode, at the best size found", _throughput),
+        ("requests/s", "online, within the SLO, from schedule", _rate),
+        ("× latency", "speed-up of p50 against the original", lambda r: _ratio(r, r.speedup_latency)),
+        ("× batch", "speed-up of throughput against the original", lambda r: _ratio(r, r.speedup_batch)),
+        ("× online", "speed-up of requests/s against the original", lambda r: _ratio(r, r.speedup_online)),
+        (accuracy, "on samples that calibration never saw", _accuracy),
+        ("size", "the artefact on disk", lambda r: Cell(value=words.bytes_or_dash(r.artefact_bytes))),
+        ("memory", "peak of the process that ran it", lambda r: Cell(value=words.bytes_or_dash(r.memory_bytes))),
+        ("set-up", "to make it; beneath: to start it", _set_up),
+        ("ran as", "precision and threads, read back from the runtime", _effective),
+    ]
+    used = [c for c in columns if any(c[2](r).value != words.NOTHING for r in conclusion.rows)]
+    won = {a.winner for a in (conclusion.online, conclusion.batch) if a is not None and not a.keeps_baseline}
+    lines = tuple(
+        Line(
+            name=r.name,
+            what=words.what_it_is(r.variant),
+            rests="" if r.evidence == "none" else f"{r.evidence}, {r.validity}",
+            status=words.status_word(r),
+            kind=kind(r),
+            cells=tuple(make(r) for _, _, make in used),
+            won=r.name in won,
+        )
+        for r in conclusion.rows
+    )
+    return Table(columns=tuple((head, why) for head, why, _ in used), lines=lines)
+
+
+def kind(row: Row) -> str:
+    """The style of a row's status; the word itself always stands beside the colour."""
+    if row.status != "ok":
+        return row.status
+    verdicts = {c.verdict for _, c in words.verdicts(row)}
+    if "SLOWER" in verdicts:
+        return "slower"
+    return "faster" if "FASTER" in verdicts else "plain"
+
+
+def troubles(conclusion: Conclusion) -> tuple[Trouble, ...]:
+    """What was refused, wrong, failed or skipped, in the order of the study."""
+    return tuple(
+        Trouble(
+            name=r.name,
+            status=r.status.upper(),
+            kind=r.status,
+            reason=r.reason or "no reason was recorded",
+            next_step=r.next_step,
+            log_tail=r.log_tail,
+            notes=r.notes,
+        )
+        for r in conclusion.rows
+        if r.status != "ok"
+    )
+
+
+def environment(record: StudyRecord) -> tuple[tuple[str, str], ...]:
+    """Model, samples, machine and software as (name, value) pairs; what couldn't be read is said, never zero."""
+    m, facts = record.machine, record.facts
+    unknown = "could not be read"
+    pairs: list[tuple[str, Any]] = [
+        ("Model", f"{record.source.name} ({record.source.kind}, {record.source.location})"),
+        ("Model sha256", record.source.sha256 or unknown),
+        ("Weights", "random, so accuracy can't be known" if record.source.random_weights else "as given"),
+        ("Signature", str(record.signature)),
+        ("Kind", facts.kind),
+        ("Parameters", f"{facts.parameters:,}" if facts.parameters is not None else unknown),
+        ("Multiply-adds an item", f"{facts.macs_per_item:,}" if facts.macs_per_item is not None else unknown),
+        ("Samples", _samples(record)),
+        ("Reference", record.reference_note or "the same source, FP32"),
+        ("Processor", f"{m.cpu}, {m.cores} cores usable of {m.logical_cpus}"),
+        ("Instruction sets", ", ".join(m.flags) or unknown),
+        ("CPU quota", f"{m.quota_cores:g} cores" if m.quota_cores is not None else "none"),
+        ("Memory", show_bytes(m.memory_bytes) if m.memory_bytes is not None else unknown),
+        ("Hypervisor", m.hypervisor or "none seen"),
+        ("Kernel", m.kernel),
+        ("Governor", m.governor or unknown),
+        ("Clock source", m.clocksource or unknown),
+        ("Transparent huge pages", m.thp or unknown),
+        ("Could not be read", ", ".join(m.missing) or "nothing"),
+        ("Python", m.python),
+        *((name, version) for name, version in sorted(m.packages.items())),
+        ("accel", record.accel_version),
+        ("Environment id", record.env_id),
+        ("Study", f"{record.study_id}, seed {record.seed}, begun {words.moment(record.created_unix_ns)}"),
+    ]
+    return tuple((name, str(value)) for name, value in pairs)
+
+
+def _samples(record: StudyRecord) -> str:
+    made = "synthetic, made from the signature" if record.synthetic else "real"
+    parts = f"{record.evaluation_count} to score, {record.calibration_count} to calibrate, never the same"
+    return f"{record.samples_count}, {made}; {parts}; metric: {record.metric or 'none'}"
+
+
+def guard(record: StudyRecord) -> str:
+    """The accuracy guard in one sentence."""
+    if record.source.random_weights:
+        return "The weights are random, so only the median SQNR (at least 20 dB) is checked: correctness, not accuracy."
+    if record.metric is not None and not record.synthetic:
+        points = words.points(record.accuracy_drop)
+        return f"A variant may lose at most {points} of {record.metric} against the reference."
+    return "Without labels a variant must give the reference's top class on 99 % of samples, or a median SQNR of 20 dB."
+
+
+GLOSSARY: tuple[tuple[str, str], ...] = (
+    ("request", "one input with a due time"),
+    ("due, taken, started, finished", "its times: arrived, picked up by a worker, entered the engine, answered"),
+    ("latency", "finished − due: what the one who asked waited"),
+    ("service time", "finished − started: what the engine took for the batch the request was in"),
+    ("lag", "started − max(due, worker free): what the harness itself added"),
+    ("queue", "started − due − lag: waiting for others to be served"),
+    ("batch", "requests run together"),
+    ("warm-up", "requests that are marked and shown, not counted"),
+    ("set-up", "all seconds before the first counted request: load, export, compress, compile, open, first run"),
+    ("variant", "what is measured: compressions, a backend with its knobs, a batching policy"),
+    ("scenario", "how it is asked: one at a time, all at once, or arriving by itself"),
+    ("run", "one variant in one process of its own"),
+    ("block", "one run of each finalist, in random order"),
+    ("baseline", "your model as it came, here also called the original; batch mode gives it its own best batch size"),
+    ("speed-up", "always against the baseline, always with its interval; above 1 is faster"),
+    ("guard", "the accuracy limit"),
+    ("SLO", "the latency limit"),
+    ("FASTER, SLOWER", "the 95 % interval excludes no change, and the difference is large enough to count here"),
+    ("EQUIVALENT", "shown to differ by less than what counts here"),
+    ("INCONCLUSIVE", "not shown either way"),
+    ("screening", "a first, short look; nothing is proved by it"),
+    ("confirmation", "the winner measured again afresh"),
+)
+
+
+def _cell(value: str, *small: str, kind: str = "") -> Cell:
+    return Cell(value=value, small=tuple(line for line in small if line), kind=kind)
+
+
+def _number(estimate: Estimate | None, scale: float = 1.0, *more: str) -> Cell:
+    value = words.value_of(estimate, scale)
+    if value == words.NOTHING:
+        return _cell(value)
+    doubt = words.doubt(estimate)
+    return _cell(value, words.ends_of(estimate, scale), doubt, *more, kind="unsure" if doubt else "")
+
+
+def _throughput(row: Row) -> Cell:
+    return _number(row.throughput, 1.0, f"batch {row.batch_size}" if row.batch_size else "")
+
+
+def _rate(row: Row) -> Cell:
+    if row.online is None:
+        return _cell(words.NOTHING)
+    return _number(row.online.rate, 1.0, "predicted" if row.online.predicted else "", row.online.policy)
+
+
+def _ratio(row: Row, comparison: Comparison | None) -> Cell:
+    value = words.times(comparison)
+    if comparison is None or value == words.NOTHING:
+        return _cell(words.NOTHING)
+    kind = comparison.verdict.lower() if row.status == "ok" else ""
+    return _cell(value, words.ends_of(comparison.ratio), comparison.verdict, comparison.reason, kind=kind)
+
+
+def _accuracy(row: Row) -> Cell:
+    value, _, ends = words.accuracy(row.quality).partition(" [")
+    if row.quality is None:
+        return _cell(value)
+    outcome = "" if row.is_baseline else row.quality.outcome
+    needed = f"{row.quality.needed:,} samples needed" if row.quality.needed and outcome == "unresolved" else ""
+    return _cell(value, ends.rstrip("]"), outcome, needed, kind=outcome)
+
+
+def _set_up(row: Row) -> Cell:
+    s = row.set_up
+    if s is None:
+        return _cell(words.NOTHING)
+    made = [v for v in (s.load_s, s.export_s, s.compress_s, s.compile_s) if v is not None]
+    start = f"start {show_seconds(s.start_s)}" if s.start_s is not None else ""
+    return _cell(show_seconds(sum(made)) if made else words.NOTHING, start, "cached" if s.cached else "")
+
+
+def _effective(row: Row) -> Cell:
+    if row.effective is None:
+        return _cell(words.NOTHING)
+    threads = f"{row.effective.threads} thread{'s' if row.effective.threads != 1 else ''}"
+    return _cell(row.effective.precision, threads, row.effective.provider)

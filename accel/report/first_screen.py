@@ -1,0 +1,245 @@
+"""What stands on the page's first screen, as plain values: strip, headline, the two cards, findings, foot."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from accel.analysis.conclusion import Answer, Conclusion, Row
+from accel.report import words
+from accel.units import show_seconds
+
+MOST_FINDINGS = 3
+_EVIDENCE = {
+    "none": "not measured",
+    "screening": "screening only: not proved yet",
+    "blocks": "",
+    "confirmation": "",
+}
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """One target's answer. big, unit: the claim; aside: its interval and what it was; facts: (label, value) pairs.
+
+    said: the whole answer in one sentence. doubts: words that lower the claim. code: what the button copies.
+    """
+
+    title: str
+    big: str
+    unit: str = ""
+    winner: str = ""
+    aside: str = ""
+    said: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    doubts: tuple[str, ...] = ()
+    code: str = ""
+
+
+class FirstScreen(msgspec.Struct, frozen=True, kw_only=True):
+    """headline: (text, is it the winner's name) pieces. badge_kind: the style of the badge."""
+
+    model: str
+    strip: tuple[str, ...]
+    labels: tuple[str, ...]
+    badge: str
+    badge_kind: Literal["valid", "unstable", "invalid"]
+    headline: tuple[tuple[str, bool], ...]
+    subline: str
+    cards: tuple[Card, Card]
+    findings: tuple[tuple[str, str, str], ...]
+    command: str
+
+
+def first_screen(conclusion: Conclusion) -> FirstScreen:
+    """Everything of a conclusion that a hurried reader needs."""
+    record = conclusion.record
+    took = f"{record.profile} · {show_seconds(record.elapsed_s)}" if record.elapsed_s else record.profile
+    ordered = sorted(conclusion.findings, key=lambda f: -f.weight)[:MOST_FINDINGS]
+    return FirstScreen(
+        model=record.source.name,
+        strip=(words.machine(record), words.day(record.created_unix_ns), took),
+        labels=labels(conclusion),
+        badge=conclusion.badge or conclusion.validity.upper(),
+        badge_kind=conclusion.validity,
+        headline=_pieces(conclusion),
+        subline=conclusion.subline,
+        cards=(_online(conclusion), _batch(conclusion)),
+        findings=tuple((f.what, f.why, f.command) for f in ordered),
+        command=record.command,
+    )
+
+
+def labels(conclusion: Conclusion) -> tuple[str, ...]:
+    """Words that must be read with every number of this study."""
+    record = conclusion.record
+    answers = [a for a in (conclusion.online, conclusion.batch) if a is not None]
+    screening = bool(answers) and all(a.evidence in ("screening", "none") for a in answers)
+    flags = (
+        (record.synthetic, "synthetic inputs"),
+        (record.source.random_weights, "random weights"),
+        (record.interrupted, "interrupted"),
+        (screening, "screening"),
+    )
+    return tuple(word for is_so, word in flags if is_so)
+
+
+def _pieces(conclusion: Conclusion) -> tuple[tuple[str, bool], ...]:
+    answers = [a for a in (conclusion.online, conclusion.batch) if a is not None and not a.keeps_baseline]
+    for name in dict.fromkeys(a.winner for a in answers):
+        before, found, after = conclusion.headline.partition(name)
+        if found:
+            return tuple(p for p in ((before, False), (name, True), (after, False)) if p[0])
+    return ((conclusion.headline, False),)
+
+
+def _rows(conclusion: Conclusion, answer: Answer) -> tuple[Row | None, Row | None]:
+    """The winner's row and, where another variant won, the original's."""
+    by_name = {r.name: r for r in conclusion.rows}
+    original = next((r for r in conclusion.rows if r.is_baseline), None)
+    won = by_name.get(answer.winner)
+    return won, (None if won is original else original)
+
+
+def _missing(conclusion: Conclusion, target: Literal["Online", "Batch"]) -> Card:
+    record = conclusion.record
+    if record.target not in (target.lower(), "both"):
+        return Card(title=target, big="Not asked for", said="`--target both` measures it too.")
+    if record.interrupted:
+        return Card(title=target, big="Not measured yet", said="The study was interrupted; `--resume` continues it.")
+    return Card(title=target, big="Not measured", said="See what failed below.")
+
+
+def _online(conclusion: Conclusion) -> Card:
+    answer = conclusion.online
+    if answer is None:
+        return _missing(conclusion, "Online")
+    row, original = _rows(conclusion, answer)
+    if row is None or row.online is None:
+        return _closed_loop(conclusion, answer, row, original)
+    there = row.online
+    was = f"was {words.with_interval(original.online.rate)}" if original is not None and original.online else ""
+    at = f"at {words.slo(conclusion.record)}" if conclusion.record.slo_s is not None else ""
+    ends = f"[{words.ends_of(there.rate)}]" if words.half_width(there.rate) is not None else ""
+    return Card(
+        title="Online",
+        big=words.value_of(there.rate),
+        unit="requests/s",
+        winner=_name(row),
+        aside=_joined((f"{ends} {at}".strip(), was)),
+        said=answer.sentence,
+        facts=(
+            *_latency_there(row, words.slo_percentile(conclusion.record)),
+            ("batching", there.policy),
+            *_shared_facts(row, original),
+            _start(row),
+        ),
+        doubts=_doubts(answer, there.rate.validity, predicted=there.predicted),
+        code=words.code(conclusion, "online"),
+    )
+
+
+def _closed_loop(conclusion: Conclusion, answer: Answer, row: Row | None, original: Row | None) -> Card:
+    """An answer that rests on latency alone, before any request arrived by itself."""
+    if row is None or row.p50 is None:
+        return Card(title="Online", big="Not measured", said=answer.sentence)
+    divisor, unit = words.latency_scale(row.p50.value)
+    was = "" if original is None or original.p50 is None else f"was {words.with_interval(original.p50, divisor)}"
+    return Card(
+        title="Online",
+        big=words.value_of(row.p50, divisor),
+        unit=f"{unit} p50",
+        winner=_name(row),
+        aside=_joined((f"[{words.ends_of(row.p50, divisor)}] one request at a time, closed loop", was)),
+        said=answer.sentence,
+        facts=(*_shared_facts(row, original), _start(row)),
+        doubts=_doubts(answer, row.p50.validity),
+        code=words.code(conclusion, "online"),
+    )
+
+
+def _batch(conclusion: Conclusion) -> Card:
+    answer = conclusion.batch
+    if answer is None:
+        return _missing(conclusion, "Batch")
+    row, original = _rows(conclusion, answer)
+    if row is None or row.throughput is None:
+        return Card(title="Batch", big="Not measured", said=answer.sentence)
+    before = original.throughput if original is not None else None
+    was = f"was {words.with_interval(before)}" if before is not None else ""
+    size = f"at batch {row.batch_size}" if row.batch_size else ""
+    ends = f"[{words.ends_of(row.throughput)}]" if words.half_width(row.throughput) is not None else ""
+    facts = (
+        ("1 million items", _and_was(words.million(row.throughput), words.million(before))),
+        ("cost, instance-seconds", words.instance_seconds(row.throughput)),
+        *(() if _same_winner(conclusion) else _shared_facts(row, original)),
+        ("size", _and_was(words.bytes_or_dash(row.artefact_bytes), _size(original))),
+    )
+    return Card(
+        title="Batch",
+        big=words.value_of(row.throughput),
+        unit="items/s",
+        winner=_name(row),
+        aside=_joined((f"{ends} {size}".strip(), was)),
+        said=answer.sentence,
+        facts=facts,
+        doubts=_doubts(answer, row.throughput.validity),
+        code=words.code(conclusion, "batch"),
+    )
+
+
+def _same_winner(conclusion: Conclusion) -> bool:
+    """True if the other card already tells this variant's accuracy."""
+    answers = (conclusion.online, conclusion.batch)
+    return all(a is not None for a in answers) and len({a.winner for a in answers if a is not None}) == 1
+
+
+def _name(row: Row) -> str:
+    return "your model as it is" if row.is_baseline else row.name
+
+
+def _size(row: Row | None) -> str:
+    return words.NOTHING if row is None else words.bytes_or_dash(row.artefact_bytes)
+
+
+def _and_was(now: str, before: str) -> str:
+    return now if before in (words.NOTHING, now) else f"{now}, was {before}"
+
+
+def _joined(parts: tuple[str, ...]) -> str:
+    return " · ".join(p for p in parts if p)
+
+
+def _latency_there(row: Row, percentile: str) -> tuple[tuple[str, str], ...]:
+    """The median and the SLO's percentile at the claimed rate, or the deepest one that the sample carries."""
+    assert row.online is not None
+    known = [(n, e) for n in ("p50", "p90", "p99") if (e := getattr(row.online, n)) is not None]
+    known = [pair for pair in known if words.half_width(pair[1]) is not None]
+    if not known:
+        return ()
+    last = next((pair for pair in known if pair[0] == percentile), known[-1])
+    chosen = [known[0], last] if last[0] != known[0][0] else [last]
+    divisor, unit = words.latency_scale(max(e.value for _, e in chosen))
+    names = " / ".join(n for n, _ in chosen)
+    return ((f"{names} there", " / ".join(words.value_of(e, divisor) for _, e in chosen) + f" {unit}"),)
+
+
+def _shared_facts(row: Row, original: Row | None) -> tuple[tuple[str, str], ...]:
+    if row.quality is None:
+        return ()
+    before = "" if original is None else words.accuracy(original.quality, interval=False)
+    value = _and_was(words.accuracy(row.quality), before or words.NOTHING)
+    return ((words.accuracy_word(row.quality), value),)
+
+
+def _start(row: Row) -> tuple[str, str]:
+    return "start-up", words.seconds_or_dash(row.set_up.start_s if row.set_up is not None else None)
+
+
+def _doubts(answer: Answer, validity: str, *, predicted: bool = False) -> tuple[str, ...]:
+    found = [_EVIDENCE[answer.evidence]]
+    if predicted:
+        found.append("predicted from measured service times")
+    if validity != "valid":
+        found.append(validity)
+    return tuple(filter(None, found))

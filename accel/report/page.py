@@ -1,0 +1,118 @@
+"""One HTML file a person opens: made from stored results alone, the same to the byte wherever it is made."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from accel.analysis.conclusion import Conclusion, StudyRecord
+from accel.errors import InputError
+from accel.report import draw, everything, words
+from accel.report.charts import Traces
+from accel.report.first_screen import first_screen
+from accel.result import Result, write_atomically
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write(study_folder: Path, out: Path) -> None:
+    """Read a study's folder and write its page; raises InputError for what can't be read or written."""
+    from accel.analysis.reading import conclude
+    from accel.report.traces import read
+
+    record = _record(study_folder / "study.json")
+    runs = study_folder / "runs"
+    results = [Result.load(p) for p in sorted(runs.glob("*.json"))]
+    conclusion = conclude(record, results, runs)
+    page = render(conclusion, read(runs, results, conclusion))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, page.encode())
+    except OSError as error:
+        raise InputError(f"The report can't be written to `{out}`: {error.strerror}. Choose another file.") from None
+
+
+def _record(path: Path) -> StudyRecord:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=StudyRecord)
+    except FileNotFoundError:
+        raise InputError(f"`{path.parent}` holds no study: there is no `study.json` in it.") from None
+    except (msgspec.DecodeError, OSError) as error:
+        raise InputError(f"The study `{path}` can't be read: {error}.") from None
+
+
+def render(conclusion: Conclusion, traces: Traces | None = None) -> str:
+    """The page as text. traces: per variant the requests of its single_stream runs; without them, one chart less."""
+    figures = draw.figures(conclusion, traces or {})
+    bundle, script = draw.scripts(), _text("page.js")
+    specs = {f"{f.name}-{width}": spec for f in figures for width, spec in f.specs.items()}
+    values = {
+        "record": conclusion.record,
+        "first": first_screen(conclusion),
+        "wide": [f for f in figures if f.place == "wide"][:1],
+        "beside": [f for f in figures if f.place == "beside"],
+        "below": [f for f in figures if f.place == "below"],
+        "conclusion": conclusion,
+        "table": everything.table(conclusion),
+        "troubles": everything.troubles(conclusion),
+        "environment": everything.environment(conclusion.record),
+        "guard": everything.guard(conclusion.record),
+        "glossary": everything.GLOSSARY,
+        "words": words,
+        "style": _text("page.css"),
+        "dark": draw.dark_rules(),
+        "bundle": bundle if figures else "",
+        "script": script,
+        "specs": _in_script(specs),
+        "hashes": " ".join(_hash(s) for s in ((bundle, script) if figures else (script,))),
+    }
+    return str(_environment().get_template("page.html.j2").render(values))
+
+
+@cache
+def _environment() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters["ticked"] = _ticked
+    return environment
+
+
+def _ticked(text: str) -> Any:
+    """Escaped text in which what stands between backticks is set as code."""
+    from markupsafe import Markup, escape
+
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts))
+
+
+@cache
+def _text(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _in_script(value: Any) -> str:
+    """JSON that can't end the script element it stands in, nor open a comment."""
+    text = msgspec.json.encode(value, order="sorted").decode()
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _hash(script: str) -> str:
+    """What the content security policy calls an inline script it allows."""
+    return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"

@@ -1,0 +1,256 @@
+"""How a number with its interval is written for a person; the page and the text table both ask here.
+
+A number whose interval is unknown is not written at all (rule 47), and no more digits than the interval carries.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import shlex
+from typing import Literal
+
+from accel.analysis import Estimate
+from accel.analysis.conclusion import Comparison, Conclusion, Row, StudyRecord
+from accel.recipe import Variant
+from accel.result import Quality
+from accel.units import show_bytes, show_rounded, show_seconds
+
+NOTHING = "–"
+_DAY = "%-d %b %Y"
+
+
+def half_width(estimate: Estimate) -> float | None:
+    """Half of the interval, or the known side where the other is open; None without an interval."""
+    sides = [
+        abs(end - estimate.value) for end in (estimate.low, estimate.high) if end is not None and math.isfinite(end)
+    ]
+    if not sides or not math.isfinite(estimate.value):
+        return None
+    return max(sides)
+
+
+def number(value: float, half: float) -> str:
+    """At most two digits of the half-width; one where its leading digit is 2 or more, since that is easier to read.
+
+    >>> number(52.34, 2.5), number(7.4321, 0.35), number(3.61, 0.14), number(15873.2, 480.0)
+    ('52', '7.4', '3.61', '15,900')
+    """
+    text = show_rounded(value, 5 * half)
+    whole, dot, rest = text.partition(".")
+    return f"{int(whole):,}{dot}{rest}" if len(whole.lstrip("-")) > 3 else text
+
+
+def value_of(estimate: Estimate | None, scale: float = 1.0) -> str:
+    """The number alone, rounded by its interval; a dash if it has none."""
+    half = None if estimate is None else half_width(estimate)
+    if estimate is None or half is None:
+        return NOTHING
+    return number(estimate.value / scale, half / scale)
+
+
+def ends_of(estimate: Estimate | None, scale: float = 1.0) -> str:
+    """The interval alone, such as `7.1–7.8`; an open end is written `?`."""
+    half = None if estimate is None else half_width(estimate)
+    if estimate is None or half is None:
+        return ""
+    low, high = (
+        number(end / scale, half / scale) if end is not None and math.isfinite(end) else "?"
+        for end in (estimate.low, estimate.high)
+    )
+    return f"{low}–{high}"
+
+
+def doubt(estimate: Estimate | None) -> str:
+    """What must be said beside a number that isn't valid: "unstable", "invalid" or nothing."""
+    return "" if estimate is None or estimate.validity == "valid" else estimate.validity
+
+
+def with_interval(estimate: Estimate | None, scale: float = 1.0, unit: str = "") -> str:
+    """`7.4 [7.1–7.8] ms`, or a dash."""
+    text = value_of(estimate, scale)
+    if text == NOTHING:
+        return text
+    return " ".join(filter(None, (f"{text} [{ends_of(estimate, scale)}]", unit, doubt(estimate))))
+
+
+def times(comparison: Comparison | None) -> str:
+    """`3.6×`, or a dash."""
+    text = NOTHING if comparison is None else value_of(comparison.ratio)
+    return text if text == NOTHING else f"{text}×"
+
+
+def latency_scale(largest_s: float) -> tuple[float, str]:
+    """A divisor and unit that suit latencies up to `largest_s` seconds.
+
+    >>> latency_scale(0.012), latency_scale(4e-5), latency_scale(30.0)
+    ((0.001, 'ms'), (1e-06, 'µs'), (1.0, 's'))
+    """
+    if largest_s >= 10:
+        return 1.0, "s"
+    return (1e-3, "ms") if largest_s >= 2e-4 else (1e-6, "µs")
+
+
+def scale_of(rows: tuple[Row, ...]) -> tuple[float, str]:
+    """One unit for every latency of a study, chosen by its largest."""
+    known = [e.value for r in rows for e in (r.p50, r.p90, r.p99) if e is not None and math.isfinite(e.value)]
+    return latency_scale(max(known, default=0.001))
+
+
+def share(value: float | None, low: float | None, high: float | None) -> str:
+    """A share with its interval: `0.983 [0.972–0.991]`."""
+    if value is None:
+        return NOTHING
+    if low is None or high is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} [{low:.3f}–{high:.3f}]"
+
+
+def accuracy(quality: Quality | None, *, interval: bool = True) -> str:
+    """The strongest thing known about the outputs: the metric, else agreement, else the signal-to-noise ratio."""
+    if quality is None:
+        return NOTHING
+    if quality.value is not None and not quality.synthetic:
+        text = share(quality.value, quality.low, quality.high)
+    elif quality.agreement is not None and not (quality.synthetic or quality.random_weights):
+        text = share(quality.agreement, quality.agreement_low, quality.agreement_high)
+    elif quality.sqnr_db is not None:
+        return f"{quality.sqnr_db:.0f} dB" if math.isfinite(quality.sqnr_db) else "equal"
+    else:
+        return "unknown"
+    return text if interval else text.partition(" ")[0]
+
+
+def accuracy_word(quality: Quality | None) -> str:
+    """What `accuracy` shows, in words."""
+    if quality is None:
+        return "accuracy"
+    if quality.value is not None and not quality.synthetic:
+        return quality.metric or "accuracy"
+    if quality.agreement is not None and not (quality.synthetic or quality.random_weights):
+        return "agreement with the reference"
+    return "correctness (SQNR)" if quality.sqnr_db is not None else "accuracy"
+
+
+def percent(value: float) -> str:
+    """A small share as per cent: `4 %`.
+
+    >>> percent(0.041), percent(0.005)
+    ('4 %', '0.5 %')
+    """
+    return f"{100 * value:.1g} %" if value < 0.1 else f"{100 * value:.2g} %"
+
+
+def points(part: float) -> str:
+    """A share as percentage points.
+
+    >>> points(0.01), points(0.005)
+    ('1 percentage point', '0.5 percentage points')
+    """
+    count = f"{100 * part:g}"
+    return f"{count} percentage point{'' if count == '1' else 's'}"
+
+
+def slo(record: StudyRecord) -> str:
+    """`p99 ≤ 20 ms`, with `(assumed)` where nobody asked for it."""
+    if record.slo_s is None:
+        return ""
+    return f"{slo_percentile(record)} ≤ {show_seconds(record.slo_s)}" + (" (assumed)" if record.slo_assumed else "")
+
+
+def slo_percentile(record: StudyRecord) -> str:
+    """`p99`, `p99.9`: the percentile the SLO speaks of."""
+    return f"p{100 * record.slo_p:.6g}"
+
+
+def day(unix_ns: int) -> str:
+    """The date in UTC: `22 Nov 2026`; a report must not depend on where it is made."""
+    return _utc(unix_ns).strftime(_DAY)
+
+
+def moment(unix_ns: int) -> str:
+    """Date and time in UTC, to the minute."""
+    return _utc(unix_ns).strftime(_DAY + ", %H:%M UTC")
+
+
+def _utc(unix_ns: int) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(unix_ns // 1_000_000_000, tz=datetime.UTC)
+
+
+def machine(record: StudyRecord) -> str:
+    """`2 × AMD EPYC 9R14`: cores this study could use and the processor."""
+    return f"{record.machine.cores} × {record.machine.cpu}"
+
+
+def what_it_is(variant: Variant) -> str:
+    """A variant in one line: compressions in their order, backend, batching."""
+    parts = [*map(str, variant.compression), str(variant.backend)]
+    if variant.batching is not None:
+        parts.append(str(variant.batching))
+    if variant.instances > 1:
+        parts.append(f"{variant.instances} instances")
+    return " → ".join(parts)
+
+
+def bytes_or_dash(count: int | None) -> str:
+    """`23 MB`, or a dash."""
+    return NOTHING if count is None else show_bytes(count)
+
+
+def seconds_or_dash(value: float | None) -> str:
+    """`2.4 s`, or a dash."""
+    return NOTHING if value is None else show_seconds(value)
+
+
+def million(throughput: Estimate | None) -> str:
+    """How long a million items take: `4 h 25 min`."""
+    if throughput is None or half_width(throughput) is None or throughput.value <= 0:
+        return NOTHING
+    return show_seconds(1e6 / throughput.value)
+
+
+def instance_seconds(throughput: Estimate | None) -> str:
+    """What a million items cost in seconds of this machine, with its interval; prices are the reader's."""
+    if throughput is None or half_width(throughput) is None or throughput.value <= 0:
+        return NOTHING
+    low, high = (1e6 / end if end else None for end in (throughput.high, throughput.low))
+    cost = Estimate(value=1e6 / throughput.value, low=low, high=high, n=throughput.n, unit="s", method="")
+    return f"{value_of(cost)} [{ends_of(cost)}]"
+
+
+def verdicts(row: Row) -> tuple[tuple[Literal["latency", "batch", "online"], Comparison], ...]:
+    """The comparisons a row has, named."""
+    found = (("latency", row.speedup_latency), ("batch", row.speedup_batch), ("online", row.speedup_online))
+    return tuple((name, c) for name, c in found if c is not None)  # type: ignore[misc]
+
+
+def status_word(row: Row) -> str:
+    """One word for a row: what went wrong, or the verdict; several verdicts are named one by one."""
+    if row.status != "ok":
+        return row.status.upper()
+    if row.is_baseline:
+        return "baseline"
+    found = verdicts(row)
+    if len({c.verdict for _, c in found}) == 1:
+        return found[0][1].verdict
+    return ", ".join(f"{name} {c.verdict}" for name, c in found) or "not compared"
+
+
+def study_folder(record: StudyRecord) -> str:
+    """Where the study lies, as its own command says; the report's own folder where it doesn't."""
+    try:
+        words = shlex.split(record.command)
+    except ValueError:
+        return "."
+    for here, following in zip(words, [*words[1:], ""], strict=True):
+        if here in ("--out", "-o") and following:
+            return following
+        if here.startswith("--out="):
+            return here.removeprefix("--out=")
+    return "."
+
+
+def code(conclusion: Conclusion, target: Literal["batch", "online"]) -> str:
+    """Three lines of Python that load a winner."""
+    folder = study_folder(conclusion.record).replace("\\", "\\\\").replace('"', '\\"')
+    return f'import accel\nstudy = accel.open_study("{folder}")\nmodel = study.best("{target}").load()'
