@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import io
+import warnings
+from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from accel.errors import InputError
 from accel.model.signature import BATCH, Arrays, dtype_name, fixed_at, observed
 from accel.model.torch_form import TorchForm, as_numpy
-from accel.model.tree import flatten
 from accel.model.types import Signature, Tensor
 
 
@@ -28,17 +30,15 @@ def open_exported(file: Any) -> Any:
 
 def form_of(program: Any) -> TorchForm:
     """A TorchForm over an ExportedProgram; its inputs are named as in the program."""
-    import torch
-
-    names = tuple(program.graph_signature.user_inputs)
-    tree, _ = flatten({"tensors": tuple(torch.zeros(1) for _ in names)}, root="input")
-    return TorchForm(exported_module(program), msgspec.structs.replace(tree, names=names))
+    return TorchForm.from_names(exported_module(program), tuple(program.graph_signature.user_inputs))
 
 
 def exported_module(program: Any) -> Any:
-    """An nn.Module whose forward(*tensors) runs an ExportedProgram; it pickles as what torch.export.save writes."""
+    """An nn.Module whose forward takes a program's inputs by name; it pickles as what torch.export.save writes."""
     import torch
     from torch.utils import _pytree as pytree
+
+    names = tuple(program.graph_signature.user_inputs)
 
     class Exported(torch.nn.Module):  # type: ignore[misc]  # torch is imported late
         def __init__(self) -> None:
@@ -46,8 +46,9 @@ def exported_module(program: Any) -> Any:
             self.inner = program.module()
             self.program = program
 
-        def forward(self, *tensors: Any) -> Any:
-            args, kwargs = pytree.tree_unflatten(list(tensors), program.call_spec.in_spec)
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            given = dict(zip(names, args, strict=False)) | kwargs
+            args, kwargs = pytree.tree_unflatten([given[name] for name in names], program.call_spec.in_spec)
             return self.inner(*args, **kwargs)
 
         def train(self, mode: bool = True) -> Exported:
@@ -58,7 +59,34 @@ def exported_module(program: Any) -> Any:
             torch.export.save(program, buffer)
             return restored_module, (buffer.getvalue(),)
 
+    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("self", *names)]
+    Exported.forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return Exported()
+
+
+def store_exported(module: Any, path: Path, samples: object | None) -> str:
+    """Export a live module with its first samples (or its `example_inputs`) and store it; returns the sha256.
+
+    The batch stays free where torch can keep it so. Raises what torch.export raises, InputError without samples.
+    """
+    import torch
+
+    from accel.model.read import example_form
+
+    form, example = example_form(module, samples)
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(example[name])) for name in form.names}
+    arguments = form.inputs.build(tensors)
+    free = {name: {0: torch.export.Dim.DYNAMIC} for name in tensors} if set(arguments) == set(tensors) else None
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.export.export(module.eval(), (), arguments, dynamic_shapes=free)
+        except Exception:  # a fixed batch is better than none
+            program = torch.export.export(module.eval(), (), arguments)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.export.save(program, str(path))
+    path.chmod(0o600)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def restored_module(data: bytes) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from accel.model.onnx_file import check_onnx, read_graph
 from accel.model.places import readable_file
 from accel.model.signature import Arrays, free_axes, from_onnx, from_openvino, observed, rows
 from accel.model.types import Signature, Source
+from accel.samples.columns import column
+from accel.samples.given import read as read_samples
 from accel.samples.store import Samples
 
 _NEEDS_SAMPLES = (
@@ -80,6 +83,8 @@ def _pt2(source: Source, folder: Path) -> Found:
     from accel.model.exported import form_of, open_exported, signature_of
 
     path = Path(source.location)
+    if source.sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != source.sha256:
+        raise InputError(f"`{path}` isn't the module that was stored there (its hash differs), so it isn't loaded.")
     if not source.trusted:
         from accel.model.archive import copy_plain
 
@@ -133,20 +138,13 @@ def _need_torch(what: str) -> None:
 
 
 def _torch(source: Source, module: Any, example: Any, samples: Samples | None) -> Found:
-    from accel.model.torch_form import TorchForm, as_numpy
+    from accel.model.torch_form import as_numpy
 
-    example = example if example is not None else getattr(module, "example_inputs", None)
-    args, kwargs = _example_call(example)
-    if example is not None:
-        form = TorchForm.from_call(module, args, kwargs)
-        arrays = form.bind(args, kwargs)
-        if samples is not None:
-            arrays = _renamed(rows(samples, 2), form.names)
-    elif samples is not None:
-        form = TorchForm.from_names(module, tuple(samples.inputs))
-        arrays = _renamed(rows(samples, 2), form.names)
-    else:
-        raise InputError(f"The torch module `{source.name}` {_NEEDS_SAMPLES}")
+    batch = None if samples is None else rows(samples, 2)
+    try:
+        form, arrays = _form_and_example(module, example, batch)
+    except _NoExampleError:
+        raise InputError(f"The torch module `{source.name}` {_NEEDS_SAMPLES}") from None
 
     def run(inputs: Mapping[str, Any]) -> dict[str, Any]:
         return {name: as_numpy(value) for name, value in form(inputs).items()}
@@ -154,6 +152,35 @@ def _torch(source: Source, module: Any, example: Any, samples: Samples | None) -
     free = free_axes(samples) if samples is not None else {}
     signature, arrays = _in_dtypes_that_run(run, _without_doubles(arrays, module), free)
     return Found(source=source, form="torch", value=form, signature=signature, example=arrays)
+
+
+class _NoExampleError(Exception):
+    """A module came with neither samples nor example inputs."""
+
+
+def _form_and_example(module: Any, example: Any, batch: Arrays | None) -> tuple[Any, Arrays]:
+    """The module as a TorchForm, and named arrays to run it with: samples if there are any."""
+    from accel.model.torch_form import TorchForm
+
+    example = example if example is not None else getattr(module, "example_inputs", None)
+    if example is not None:
+        args, kwargs = _example_call(example)
+        form = TorchForm.from_call(module, args, kwargs)
+        return form, form.bind(args, kwargs) if batch is None else _renamed(batch, form.names)
+    if batch is None:
+        raise _NoExampleError
+    form = TorchForm.from_names(module, tuple(batch))
+    return form, _renamed(batch, form.names)
+
+
+def example_form(module: Any, given: object | None) -> tuple[Any, Arrays]:
+    """Like the above from samples as the user gave them, for a module in the user's own process."""
+    batch = None
+    if given is not None:
+        found = read_samples(given, count=2)
+        batch = {name: column(name, items[:2], 0.0).array for name, items in found.columns.items()}
+    form, arrays = _form_and_example(module, None, batch)
+    return form, _without_doubles(arrays, module)
 
 
 def _without_doubles(arrays: Arrays, module: Any) -> Arrays:

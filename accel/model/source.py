@@ -38,15 +38,17 @@ def describe(
     trust_file: bool = False,
     random_weights: bool = False,
     name: str | None = None,
+    samples: object | None = None,
 ) -> Source:
     """Say where a model comes from, as plain data; a live object is stored in `folder` for the children.
 
+    samples: used only for a torch module that can't be pickled, to export it instead.
     Raises InputError in one sentence for everything that can be seen without running the model.
     """
     if isinstance(given, str | Path):
         source = _from_text(str(given), trust_file)
     elif callable(given):
-        source = _from_object(given, folder)
+        source = _from_object(given, folder, samples)
     else:
         raise InputError(f"A model can't be a {type(given).__name__}. Give {ACCEPTED}.")
     labelled = random_weights or source.random_weights
@@ -67,15 +69,16 @@ def is_torch_module(given: object) -> bool:
     return torch is not None and isinstance(given, torch.nn.Module)
 
 
-def _from_object(given: Any, folder: Path) -> Source:
+def _from_object(given: Any, folder: Path, samples: object | None) -> Source:
     kind: Kind = "torch" if is_torch_module(given) else "callable"
     name = getattr(given, "__name__", type(given).__name__)
     path = Path(folder) / "object.pkl"
     try:
         sha256, roots = pickles.store(given, path)
-    except InputError:
-        raise
     except Exception as error:  # an object's own __reduce__ may raise anything
+        exported = _exported(given, _plain(name), Path(folder), samples) if kind == "torch" else None
+        if exported is not None:
+            return exported
         raise InputError(
             f"The model `{name}` can't be handed to another process ({type(error).__name__}: {_first_line(error)}). "
             "Put it in a file as a function that returns the model, and give `file.py:function`."
@@ -84,6 +87,19 @@ def _from_object(given: Any, folder: Path) -> Source:
     return Source(
         kind=kind, name=_plain(name), location=str(path), sha256=sha256, random_weights=random, sys_path=roots
     )
+
+
+def _exported(module: Any, name: str, folder: Path, samples: object | None) -> Source | None:
+    """The second way to hand a module over: torch.export with the samples. None if that fails too."""
+    from accel.model.exported import store_exported
+
+    try:
+        sha256 = store_exported(module, folder / "object.pt2", samples)
+    except Exception:  # torch.export raises many kinds; the caller then gives the reason of the first way
+        return None
+    random = bool(getattr(module, "random_weights", False))
+    path = folder / "object.pt2"
+    return Source(kind="pt2", name=name, location=str(path), sha256=sha256, trusted=True, random_weights=random)
 
 
 def _first_line(error: Exception) -> str:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from accel.errors import InputError, VariantError, nearest
 from accel.model import pickles
-from accel.model.tree import Tree, flatten
+from accel.model.tree import Tree, flatten, register_types
 from accel.samples.given import is_unnamed
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -106,20 +106,9 @@ class TorchForm:
 
     def flat_module(self) -> Any:
         """An nn.Module whose forward(*tensors) gives a tuple of tensors, for export and compilers."""
-        import torch
+        from accel.model.flat import flat_module
 
-        form = self
-
-        class Flat(torch.nn.Module):  # type: ignore[misc]  # torch is imported late
-            def __init__(self) -> None:
-                super().__init__()
-                self.inner = form.module
-
-            def forward(self, *tensors: Any) -> tuple[Any, ...]:
-                named = dict(zip(form.names, tensors, strict=True))
-                return tuple(form.named_outputs(form.invoke(named)).values())
-
-        return Flat().eval()
+        return flat_module(self.module, self.inputs, _signature(self.module))
 
     def save(self, folder: Path) -> None:
         """Store it in an artefact folder. Raises VariantError if the module can't be pickled."""
@@ -139,6 +128,8 @@ class TorchForm:
         record = json.loads((Path(folder) / RECORD).read_text())
         restored = pickles.restore(Path(folder) / FILE, record["sha256"], tuple(record["sys_path"]))
         form: TorchForm = restored["form"]
+        for tree in filter(None, (form.inputs, form.outputs)):
+            register_types(tree)
         return form
 
 

@@ -74,14 +74,27 @@ def _constant(leaf: Any) -> Any:
     return leaf if leaf is None or isinstance(leaf, bool | int | float | str | bytes) else None
 
 
-def _register_dataclasses(value: Any) -> None:
-    """Tell torch about dataclasses found in a value, so that it sees the tensors in them."""
+def register_types(tree: Tree) -> None:
+    """Tell torch about the dataclasses of a structure that was made in another process."""
+    specs = [tree.spec]
+    while specs:
+        spec = specs.pop()
+        specs.extend(spec.children())
+        _register(spec.type)
+
+
+def _register(kind: Any) -> None:
     import torch
     from torch.utils import _pytree as pytree
 
+    if dataclasses.is_dataclass(kind) and kind not in pytree.SUPPORTED_NODES and not issubclass(kind, dict):  # type: ignore[arg-type]
+        torch.export.register_dataclass(kind)
+
+
+def _register_dataclasses(value: Any) -> None:
+    """Tell torch about dataclasses found in a value, so that it sees the tensors in them."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        if type(value) not in pytree.SUPPORTED_NODES and not isinstance(value, dict):
-            torch.export.register_dataclass(type(value))
+        _register(type(value))
         for field in dataclasses.fields(value):
             _register_dataclasses(getattr(value, field.name))
     elif isinstance(value, dict):
