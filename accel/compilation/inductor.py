@@ -1,0 +1,205 @@
+"""torch.compile: the module traced and compiled to C++ for this processor, ahead of time where its cache allows it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from accel.compilation import Arrays, Effective, Refusal, threads_or
+from accel.compilation._artefact import Artefact, check_inputs
+from accel.compilation._torch import (
+    Direct,
+    autocast,
+    explain_torch,
+    fewer,
+    load_example,
+    precision_of,
+    save_example,
+    script,
+)
+from accel.measurement.cgroup import usable_cores
+
+if TYPE_CHECKING:
+    from accel.measurement.machine import Machine
+    from accel.model import Facts, Model
+
+_COMPILERS = ("g++", "clang++", "c++")
+_CACHE = "inductor"
+
+
+class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """torch.compile with its own compiler, inductor.
+
+    threads: of one operator; 0 means every core this process may use.
+    freezing: treat weights as constants, so that they can be folded and laid out beforehand.
+    mode: how hard inductor tries; "max-autotune" takes several times longer to compile.
+
+    A batch of one is compiled apart from larger ones (torch specialises on 1); all larger ones share one graph.
+    Opening still traces the module again: the kernels come from the cache in the artefact, the trace does not.
+    """
+
+    threads: int = 0
+    freezing: bool = False
+    mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
+
+    runs: ClassVar[tuple[str, ...]] = ("torch",)
+    runtime: ClassVar[str] = "torch"
+    extra: ClassVar[str | None] = "torch"
+
+    def env(self) -> dict[str, str]:
+        # One compile worker means none: compiling in the process itself leaves no pool behind beside a measurement.
+        return {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+
+    def fits(self, facts: Facts, machine: Machine) -> Refusal | None:
+        if compiler() is None:
+            return Refusal(
+                "torch.compile needs a C++ compiler, and there is none on the PATH.",
+                "Install one (Debian: apt-get install g++), or set CXX.",
+            )
+        if self.mode == "reduce-overhead":
+            return Refusal(
+                "`reduce-overhead` means CUDA graphs; on the CPU it is plain compiling.", "Leave `mode` out."
+            )
+        return None
+
+    def build(self, model: Model, folder: Path) -> None:
+        """Store the module and compile it into the folder's own cache; raises VariantError with torch's reason."""
+        model.as_form("torch").save(folder)
+        Artefact.of(model, "torch_form.pkl", stored="int8" if model.facts.quantized else "float32").save(folder)
+        save_example(model, folder)
+        self.open(folder).close()
+
+    def open(self, folder: Path) -> InductorEngine:
+        """Trace, load the kernels from the artefact's cache (or compile what isn't there), and run each graph once."""
+        import torch
+
+        from accel.model.torch_form import TorchForm
+
+        torch.set_num_threads(threads_or(usable_cores(), self.threads))
+        # A graph compiled earlier in this process for the same class would be reused, whatever its options.
+        torch._dynamo.reset()
+        artefact = Artefact.load(folder)
+        options = {**torch._inductor.list_mode_options(self.mode, True), "freezing": self.freezing}
+        form = TorchForm.open(folder)
+        form.module.compile(options=options)
+        engine = InductorEngine(Direct(form), artefact, self)
+        try:
+            with _cache_in(folder / _CACHE):
+                engine.warm_up(load_example(folder), folder / _CACHE)
+        except Exception as error:
+            raise explain_torch(error, "compiling the model") from error
+        return engine
+
+    def script(self, folder: Path) -> str:
+        """Also exports the module into `folder` the first time."""
+        prepare = f"torch.set_num_threads({threads_or(usable_cores(), self.threads)})\n"
+        prepare += f'model = torch.compile(model, options={{"freezing": {self.freezing}}})\n'
+        if Artefact.load(folder).precision == "bf16":
+            prepare += 'compiled = model\n\n\ndef model(*tensors):\n    with torch.autocast("cpu", torch.bfloat16):\n'
+            prepare += "        return compiled(*tensors)\n"
+        return script(folder, prepare, "model(*tensors)")
+
+
+def compiler() -> str | None:
+    """The C++ compiler that inductor will find: CXX, or the first usual one on the PATH."""
+    asked = os.environ.get("CXX")
+    return next((found for name in ((asked,) if asked else _COMPILERS) if (found := shutil.which(name))), None)
+
+
+def _kernels(cache: Path) -> int:
+    return sum(1 for _ in cache.rglob("*.so"))
+
+
+@contextmanager
+def _cache_in(folder: Path) -> Iterator[None]:
+    before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)
+        else:
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
+
+
+class InductorEngine:
+    """A compiled module behind named arrays; one run at a time."""
+
+    parallel_runs = False
+
+    def __init__(self, call: Any, artefact: Artefact, backend: Inductor) -> None:
+        import torch
+
+        self.sizes = artefact.sizes
+        self._call: Any = call
+        self._artefact = artefact
+        self._precision = precision_of(artefact)
+        self._dtypes = {t.name: np.dtype(t.dtype) for t in artefact.inputs}
+        self._names = artefact.output_names
+        self._lock = threading.Lock()
+        self.effective = Effective(
+            precision="int8" if artefact.stored == "int8" else self._precision,
+            threads=torch.get_num_threads(),
+            provider="torch inductor",
+            detail={"freezing": str(backend.freezing).lower(), "mode": backend.mode, "compiler": compiler() or "none"},
+        )
+
+    def warm_up(self, example: Arrays, cache: Path) -> None:
+        """Compile what will be asked for: the fixed size, or one graph for a batch of 1 and one for all others.
+
+        `effective` then says how many kernels had to be compiled because the cache didn't hold them.
+        """
+        before = _kernels(cache)
+        for rows in self.sizes or (1, 2):
+            for _ in range(2):
+                self._called(self._tensors(fewer(example, rows), mark=True))
+        detail = {**self.effective.detail, "kernels compiled while opening": str(_kernels(cache) - before)}
+        self.effective = msgspec.structs.replace(self.effective, detail=detail)
+
+    def _tensors(self, inputs: Mapping[str, npt.NDArray[Any]], *, mark: bool = False) -> dict[str, Any]:
+        from accel.model.torch_form import as_tensor
+
+        tensors = {name: as_tensor(inputs[name]) for name in self._dtypes}
+        if mark:
+            self._mark(tensors)
+        return tensors
+
+    def _mark(self, tensors: dict[str, Any]) -> None:
+        """Tell torch which axes will vary, so that it doesn't compile anew for each size."""
+        import torch
+
+        for described in self._artefact.inputs:
+            tensor = tensors[described.name]
+            for axis, size in enumerate(described.shape):
+                if isinstance(size, str) and tensor.shape[axis] > 1:
+                    torch._dynamo.maybe_mark_dynamic(tensor, axis)
+
+    def _called(self, tensors: dict[str, Any]) -> Any:
+        import torch
+
+        with torch.no_grad(), autocast(self._precision), self._lock:
+            return self._call(tensors)
+
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        from accel.model.torch_form import as_numpy
+
+        check_inputs(inputs, self._dtypes)
+        try:
+            outputs = self._called(self._tensors(inputs))
+            return {name: as_numpy(value) for name, value in zip(self._names, outputs, strict=True)}
+        except Exception as error:
+            n = len(next(iter(inputs.values())))
+            raise explain_torch(error, f"running a batch of {n}") from error
+
+    def close(self) -> None:
+        self._call = None
