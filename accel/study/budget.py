@@ -10,6 +10,8 @@ from accel.study.profiles import Profile
 
 _SCREENING_SHARE = 0.45
 _CONFIRMING_SHARE = 0.16
+_AROUND_SERVER_S = 1.8
+"""Warm-up, load before and after the counted part, and draining of a server trial."""
 
 
 class Budget:
@@ -59,7 +61,7 @@ class Budget:
 
         One entrant's turn is about two closed runs and a server trial with their warm-ups.
         """
-        turn_s = 2 * (profile.measure_s + profile.warmup_s + 0.2) + profile.server_s + profile.warmup_s
+        turn_s = 2 * (profile.measure_s + profile.warmup_s + 0.2) + profile.server_s + _AROUND_SERVER_S
         if profile.fresh:
             turn_s += 3.0
         available = (1 - _CONFIRMING_SHARE) * self.total_s - self.elapsed_s() - 0.05 * self.total_s
