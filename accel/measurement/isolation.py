@@ -68,6 +68,7 @@ class Child:
         self._replies, reply_fd = os.pipe()
         try:
             self._process = self._start(module, cwd, reply_fd)
+            os.set_blocking(self._process.stdin.fileno(), False)  # type: ignore[union-attr]  # it is a pipe
         except OSError:
             os.close(self._replies)
             raise
@@ -87,6 +88,7 @@ class Child:
                 env={**self.env, REPLY_FD: str(reply_fd), PARENT_PID: str(os.getpid())},
                 pass_fds=(reply_fd,),
                 start_new_session=True,
+                bufsize=0,
             )
 
     @property
@@ -101,34 +103,42 @@ class Child:
         if self._closed:
             raise ChildFailed("was asked something after its end", cause="crash", log_tail=self.log_tail())
         self.resume()
-        stdin = self._process.stdin
-        assert stdin is not None
-        try:
-            stdin.write(msgspec.json.encode(command) + b"\n")
-            stdin.flush()
-        except BrokenPipeError:
-            raise self._died() from None
-        reply = self._await_reply(time.monotonic() + timeout_s, timeout_s, on_stage)
+        deadline = time.monotonic() + timeout_s
+        answered = self._write(msgspec.json.encode(command) + b"\n", deadline)
+        reply = self._await_reply(deadline, on_stage) if answered else None
+        if reply is None:
+            self.close()
+            reason = f"did not answer within {show_seconds(timeout_s)} while {self._stage}"
+            raise ChildFailed(reason, cause="hang", log_tail=self.log_tail())
         if "error" in reply:
             raise ChildFailed(reply["error"], reply.get("next_step", ""), cause="error", log_tail=self.log_tail())
         return reply
 
-    def _await_reply(self, deadline: float, timeout_s: float, on_stage: Callable[[str], None] | None) -> dict[str, Any]:
-        while True:
-            line = self._line(deadline)
-            if line is None:
-                self.close()
-                raise ChildFailed(
-                    f"did not answer within {show_seconds(timeout_s)} while {self._stage}",
-                    cause="hang",
-                    log_tail=self.log_tail(),
-                )
+    def _write(self, data: bytes, deadline: float) -> bool:
+        """Hand over a command, however long; False at the deadline: a child that hangs doesn't read."""
+        assert self._process.stdin is not None
+        fd = self._process.stdin.fileno()
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        try:
+            while data:
+                if not poll.poll(max(0, int((deadline - time.monotonic()) * 1000) + 1)):
+                    return False
+                data = data[os.write(fd, data) :]
+        except BrokenPipeError:
+            raise self._died() from None
+        return True
+
+    def _await_reply(self, deadline: float, on_stage: Callable[[str], None] | None) -> dict[str, Any] | None:
+        """The next line that is no progress; None at the deadline."""
+        while (line := self._line(deadline)) is not None:
             message: dict[str, Any] = msgspec.json.decode(line)
             if "stage" not in message:
                 return message
             self._stage = message["stage"]
             if on_stage is not None:
                 on_stage(self._stage)
+        return None
 
     def _line(self, deadline: float) -> bytes | None:
         """The next line of the reply pipe; None at the deadline; raises ChildFailed when the child is gone."""
@@ -201,11 +211,7 @@ class Child:
         # Anything that joined the group between the two lines above.
         self._signal(signal.SIGKILL)
         if self._process.stdin is not None:
-            try:
-                self._process.stdin.close()
-            except BrokenPipeError:
-                # A command that was never read has nobody left to go to.
-                self._stage = "closed"
+            self._process.stdin.close()
         os.close(self._replies)
 
     def _signal(self, number: signal.Signals) -> None:

@@ -97,6 +97,18 @@ def test_a_hang_is_killed_and_told(start: Callable[..., Child]) -> None:
     assert "after its end" in failure(child, do="echo", text="").reason
 
 
+def test_a_command_longer_than_a_pipe_arrives_and_a_child_that_does_not_read_is_a_hang(
+    start: Callable[..., Child],
+) -> None:
+    child = start()
+    text = "x" * 1_000_000
+    assert child.ask({"do": "echo", "text": text}, timeout_s=START_S)["text"] == text
+    os.killpg(child.pid, signal.SIGSTOP)
+    error = failure(child, timeout_s=0.3, do="echo", text=text)
+    assert error.cause == "hang"
+    assert gone(child.pid)
+
+
 def test_the_memory_watch_kills_and_says_so(start: Callable[..., Child]) -> None:
     child = start(memory_limit_bytes=150_000_000)
     error = failure(child, do="eat", bytes=300_000_000)

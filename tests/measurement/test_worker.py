@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,3 +137,14 @@ def test_measuring_before_opening_is_refused(folder: Path) -> None:
         missing = {"do": "open", "backend": {"name": "null", "fields": {}}, "folder": str(folder / "no")}
         with pytest.raises(ChildFailed, match="holds no samples"):
             fresh.ask({**missing, "samples": str(folder / "nothing")}, timeout_s=60)
+
+
+def test_the_worker_starts_with_nothing_but_numpy_and_msgspec() -> None:
+    code = (
+        "import sys, accel.measurement.worker as w; "
+        "print(*sorted({m.partition('.')[0] for m in sys.modules} - set(sys.stdlib_module_names)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {m for m in done.stdout.split() if not m.startswith("_")}
+    assert {"accel", "numpy", "msgspec"} <= loaded
+    assert loaded <= {"accel", "numpy", "msgspec", "typing_extensions", "sitecustomize"}
