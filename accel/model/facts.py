@@ -1,10 +1,10 @@
 """What kind of network is it? Decided by what does most of its multiply-accumulates (MACs).
 
-kind: `depthwise` if convolutions do at least as many MACs as matrix products and more than 40 % of those wider than 1x1
-are depthwise; `convolutional` if convolutions do at least as many otherwise; `transformer` if matrix products do more
-and there is attention (a Softmax whose result is multiplied again, or a fused operator); else `other`. So a network of
-both kinds, such as PP-OCRv6 (convolutions, then attention), is what does most of its work. Where shapes can't be
-inferred, operators are counted instead of MACs.
+kind: where convolutions do at least as many MACs as matrix products, `depthwise` if more than 40 % of the convolutions
+wider than 1x1 are depthwise and nothing attends, else `convolutional`; where matrix products do more, `transformer` if
+there is attention (a Softmax whose result is multiplied again, or a fused operator), else `other`. So a network of both
+kinds is what does most of its work: PP-OCRv6 (convolutions, many of them depthwise, then attention) is convolutional.
+Where shapes can't be inferred, operators are counted instead of MACs.
 """
 
 from __future__ import annotations
@@ -114,5 +114,5 @@ def _kind(counts: Counts, share: float, known: bool) -> Kind:
     conv, matmul = (counts.conv_macs, counts.matmul_macs) if known else (counts.convs, counts.matmuls)
     conv, matmul = conv or 0, matmul or 0
     if counts.convs and conv >= matmul:
-        return "depthwise" if share > DEPTHWISE_SHARE else "convolutional"
+        return "depthwise" if share > DEPTHWISE_SHARE and not counts.attention else "convolutional"
     return "transformer" if counts.attention and matmul > conv else "other"
