@@ -44,11 +44,11 @@ def test_everything_asked_for_is_pinned_to_one_version() -> None:
 
 def test_the_light_path_asks_for_no_torch() -> None:
     asked = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["openvino"]]
-    assert not any(re.match(r"(torch|transformers|scikit-learn)\b", one) for one in asked)
+    assert not any(re.match(r"(torch|transformers|scikit-learn|pandas)\b", one) for one in asked)
 
 
 def test_all_is_every_strategy_and_no_tool() -> None:
-    assert PROJECT["optional-dependencies"]["all"] == ["accel-bench[torch,openvino]"]
+    assert PROJECT["optional-dependencies"]["all"] == ["accel-bench[torch,openvino,frame]"]
 
 
 def test_the_licence_is_whole() -> None:

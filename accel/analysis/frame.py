@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from accel.analysis import Estimate
 from accel.analysis.conclusion import Comparison, Conclusion, Row
+from accel.errors import MissingLibrary
 from accel.result import Result
 
 if TYPE_CHECKING:
@@ -19,9 +20,12 @@ def frame(conclusion: Conclusion, results: Sequence[Result] = ()) -> pd.DataFram
     """A pandas.DataFrame with COLUMNS; low and high are the 95 % interval, NaN where an end is open.
 
     A variant without numbers has one row with its status and reason. results: adds the seconds and cpu of each run's
-    phases when given, as metrics `wall_s` and `runs`.
+    phases when given, as metrics `wall_s` and `runs`. Raises MissingLibrary without pandas.
     """
-    import pandas as pd
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingLibrary("pandas", "`study.frame()`", extra="frame") from None
 
     records: list[dict[str, Any]] = []
     for row in conclusion.rows:
