@@ -1,0 +1,1 @@
+"""Tiny networks and factories that the tests of what comes in share."""
