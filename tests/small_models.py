@@ -56,6 +56,7 @@ class FileModel:
         self.precision = precision
         self.notes = notes
         self.facts = facts()
+        self.example: dict[str, np.ndarray] | None = None
         self._forms = forms
 
     def as_form(self, form: str) -> Any:
@@ -66,6 +67,9 @@ class FileModel:
             ov.save_model(ov.Core().read_model(str(self._forms["onnx"])), str(path), compress_to_fp16=False)
             self._forms[form] = path
         return self._forms[form]
+
+    def scratch(self) -> Path:
+        return Path(tempfile.mkdtemp())
 
     def derive(self, form: str, value: Any, *, precision: str | None = None, notes: tuple[str, ...] = ()) -> FileModel:
         notes = (*self.notes, *notes)

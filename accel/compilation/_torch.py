@@ -54,7 +54,7 @@ def explain_torch(error: BaseException, doing: str) -> VariantError:
 
 def save_example(model: Model, folder: Path) -> None:
     """Keep two rows of real inputs if the model has some, else of ones: compiling needs shapes, not values."""
-    known = getattr(model, "_example", None) or {}
+    known = model.example or {}
     artefact = Artefact.load(folder)
     rows = artefact.sizes[0] if artefact.sizes else 2
     made = {t.name: np.ones(_shape(t.shape, rows), t.dtype) for t in artefact.inputs}

@@ -88,16 +88,21 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         # A graph compiled earlier in this process for the same class would be reused, whatever its options.
         torch._dynamo.reset()
         artefact = Artefact.load(folder)
-        options = {**torch._inductor.list_mode_options(self.mode, True), "freezing": self.freezing}
+        # Only frozen graphs are matched to 8-bit kernels; unfrozen ones compute in float around each step.
+        freezing = self.freezing or artefact.stored == "int8"
+        options = {**torch._inductor.list_mode_options(self.mode, True), "freezing": freezing}
         form = TorchForm.open(folder)
         form.module.compile(options=options)
-        engine = InductorEngine(Direct(form), artefact, self)
+        engine = InductorEngine(Direct(form), artefact, self._detail(freezing))
         try:
             with _cache_in(folder / _CACHE):
                 engine.warm_up(load_example(folder), folder / _CACHE)
         except Exception as error:
             raise explain_torch(error, "compiling the model") from error
         return engine
+
+    def _detail(self, freezing: bool) -> dict[str, str]:
+        return {"freezing": str(freezing).lower(), "mode": self.mode, "compiler": compiler() or "none"}
 
     def script(self, folder: Path) -> str:
         """Also exports the module into `folder` the first time."""
@@ -137,7 +142,7 @@ class InductorEngine:
 
     parallel_runs = False
 
-    def __init__(self, call: Any, artefact: Artefact, backend: Inductor) -> None:
+    def __init__(self, call: Any, artefact: Artefact, detail: dict[str, str]) -> None:
         import torch
 
         self.sizes = artefact.sizes
@@ -151,7 +156,7 @@ class InductorEngine:
             precision="int8" if artefact.stored == "int8" else self._precision,
             threads=torch.get_num_threads(),
             provider="torch inductor",
-            detail={"freezing": str(backend.freezing).lower(), "mode": backend.mode, "compiler": compiler() or "none"},
+            detail=detail,
         )
 
     def warm_up(self, example: Arrays, cache: Path) -> None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from accel.compilation._onnx import ACROSS, DYNAMIC, graphs, read
 from accel.errors import VariantError
 
+if TYPE_CHECKING:
+    from accel.model import Facts, Model
+
 OPSET = 17
 PER_CHANNEL_OPSET = 13
 LARGEST_FILE = 2_000_000_000
-
-
-def workplace() -> Path:
-    """A new folder for a derived model; it lies where the process keeps temporary files."""
-    return Path(tempfile.mkdtemp(prefix="accel-compressed-"))
 
 
 def load_prepared(path: Path) -> Any:
@@ -81,6 +80,11 @@ def quantized_operators(path: Path) -> Counter[str]:
 def heavy_operators(proto: Any) -> Counter[str]:
     """How many convolutions and matrix products a graph has, by type."""
     return Counter(n.op_type for g in graphs(proto.graph) for n in g.node if n.op_type in ACROSS)
+
+
+def quantized_facts(model: Model) -> Facts:
+    """The facts of a model after quantizing: the same, but never to be quantized again."""
+    return msgspec.structs.replace(model.facts, quantized=True)
 
 
 def listed(counted: Counter[str], none: str = "nothing") -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from accel.compression._calibration import Calibration
-from accel.compression._graph import listed, require, workplace
+from accel.compression._graph import listed, quantized_facts, require
 from accel.errors import VariantError
 
 if TYPE_CHECKING:
@@ -24,24 +24,24 @@ def quantize(asked: QuantizeStatic, model: Model, samples: Samples) -> Model:
     import openvino as ov
 
     # One item at a time: NNCF averages the ranges of items, and a batch would count as one.
-    calibration = Calibration(model, samples, asked.count, largest=1)
+    calibration = Calibration(model, samples, asked.count)
     network = ov.Core().read_model(str(model.as_form("openvino")))
     before = Counter(o.get_type_name() for o in network.get_ops() if o.get_type_name() in _HEAVY)
     transformer = _is_transformer(asked, model.facts.kind, network)
-    quantized = _run(asked, network, calibration, transformer)
+    quantized = _run(asked, network, calibration, transformer, narrow=model.facts.kind == "other")
     done = _quantized(quantized)
     require(done, _HEAVY)
-    path = workplace() / "model.xml"
+    path = model.scratch() / "model.xml"
     ov.save_model(quantized, str(path), compress_to_fp16=False)
     rest = _rest(asked)
     note = (
         f"quantize_static: {listed(done)} of {listed(before)} in 8 bits by NNCF"
         f"{' (for transformers)' if transformer else ''}, rest {rest}, {calibration.items} calibration samples"
     )
-    return model.derive("openvino", Path(path), precision=rest, notes=(note,))
+    return model.derive("openvino", Path(path), precision=rest, notes=(note,), facts=quantized_facts(model))
 
 
-def _run(asked: QuantizeStatic, network: Any, calibration: Calibration, transformer: bool) -> Any:
+def _run(asked: QuantizeStatic, network: Any, calibration: Calibration, transformer: bool, *, narrow: bool) -> Any:
     # Nobody agreed to telemetry; this is the switch NNCF has for it.
     os.environ.setdefault("NNCF_CI", "1")
     import nncf
@@ -55,12 +55,23 @@ def _run(asked: QuantizeStatic, network: Any, calibration: Calibration, transfor
             model_type=nncf.ModelType.TRANSFORMER if transformer else None,
             fast_bias_correction=True,
             target_device=nncf.TargetDevice.CPU,
+            advanced_parameters=_whole_range() if narrow else None,
         )
     except Exception as error:
         raise VariantError(
             f"NNCF can't quantize this model: {type(error).__name__}: {str(error)[:200]}.",
             "Use the backend `onnxruntime`, or `lower_precision`.",
         ) from error
+
+
+def _whole_range() -> Any:
+    """Ranges over all calibration data: NNCF's mean of each item's range cuts off the tails of narrow layers (an
+    8-feature MLP: relative error 0.28 with the mean, 0.01 without).
+    """
+    import nncf
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+    return nncf.AdvancedQuantizationParameters(activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX)
 
 
 def _is_transformer(asked: QuantizeStatic, kind: str, network: Any) -> bool:
@@ -76,7 +87,7 @@ def _is_transformer(asked: QuantizeStatic, kind: str, network: Any) -> bool:
     return kind == "transformer" or bool(attention)
 
 
-def _rest(asked: QuantizeStatic) -> str:
+def _rest(asked: QuantizeStatic) -> Literal["float32", "bf16"]:
     """Precision of what stays unquantized; OpenVINO's own default is bf16 exactly where the chip has it."""
     import openvino as ov
 

@@ -14,10 +14,10 @@ from accel.compression._graph import (
     is_large,
     listed,
     load_prepared,
+    quantized_facts,
     quantized_operators,
     require,
     save,
-    workplace,
 )
 from accel.compression._processor import has_vnni
 from accel.errors import VariantError
@@ -37,7 +37,7 @@ def quantize(asked: QuantizeStatic, model: Model, samples: Samples) -> Model:
     """A QDQ model made from the ONNX form; raises VariantError if the tool fails or finds nothing to do."""
     wanted = asked.operators or _BY_KIND.get(model.facts.kind, _HEAVY)
     calibration = Calibration(model, samples, asked.count)
-    folder = workplace()
+    folder = model.scratch()
     proto = load_prepared(Path(model.as_form("onnx")))
     before, large = heavy_operators(proto), is_large(proto)
     source = _preprocess(save(proto, folder / "float.onnx"), large)
@@ -54,7 +54,7 @@ def quantize(asked: QuantizeStatic, model: Model, samples: Samples) -> Model:
     for left in folder.glob("float*"):
         left.unlink()
     note = f"quantize_static: {listed(done)} of {listed(before)} in 8 bits, {calibration.items} calibration samples"
-    return model.derive("onnx", path, notes=(note,))
+    return model.derive("onnx", path, notes=(note,), facts=quantized_facts(model))
 
 
 def _preprocess(source: Path, large: bool) -> Path:

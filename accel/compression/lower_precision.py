@@ -53,7 +53,11 @@ class LowerPrecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         """The same form with another precision asked for."""
         form = self.writes(target)
         return model.derive(
-            form, model.as_form(form), precision=self.dtype, notes=(f"lower_precision: {self.dtype} where it can",)
+            form,
+            model.as_form(form),
+            facts=model.facts,
+            precision=self.dtype,
+            notes=(f"lower_precision: {self.dtype} where it can",),
         )
 
 

@@ -13,10 +13,10 @@ from accel.compression._graph import (
     is_large,
     listed,
     load_prepared,
+    quantized_facts,
     quantized_operators,
     require,
     save,
-    workplace,
 )
 from accel.compression._rules import already_quantized
 from accel.errors import VariantError
@@ -56,7 +56,7 @@ class QuantizeDynamic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def apply(self, model: Model, samples: Samples | None, target: str) -> Model:
         """A new ONNX model; raises VariantError if nothing can be quantized."""
-        folder = workplace()
+        folder = model.scratch()
         proto = load_prepared(Path(model.as_form("onnx")))
         before, large = heavy_operators(proto), is_large(proto)
         source = save(proto, folder / "float.onnx")
@@ -66,7 +66,7 @@ class QuantizeDynamic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         require(done, self.operators)
         source.unlink()
         note = f"quantize_dynamic: {listed(done)} of {listed(before)} in 8 bits"
-        return model.derive("onnx", path, notes=(note,))
+        return model.derive("onnx", path, notes=(note,), facts=quantized_facts(model))
 
     def _quantize(self, source: Path, path: Path, large: bool) -> None:
         from onnxruntime.quantization import QuantType, quantize_dynamic

@@ -90,5 +90,5 @@ def _toolchain(quantizer: str) -> Refusal | None:
     if quantizer == "openvino":
         return missing("nncf", "Quantizing for OpenVINO", 'pip install "accel-bench[openvino]"')
     if quantizer == "inductor":
-        return missing("torchao", "Quantizing for torch.compile (PT2E)", "pip install torchao")
+        return missing("torchao", "Quantizing for torch.compile (PT2E)", 'pip install "accel-bench[torch]"')
     return None

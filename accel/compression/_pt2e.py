@@ -1,0 +1,125 @@
+"""Static quantization of a torch module for inductor: PT2E with torchao's x86 quantizer."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from accel.compression._calibration import Calibration
+from accel.compression._graph import listed, quantized_facts, require
+from accel.errors import VariantError
+
+if TYPE_CHECKING:
+    from accel.compression.quantize_static import QuantizeStatic
+    from accel.model import Model
+    from accel.samples import Samples
+
+_HEAVY = {"conv1d": "conv", "conv2d": "conv", "linear": "linear", "addmm": "linear", "matmul": "matmul", "mm": "linear"}
+
+
+def quantize(asked: QuantizeStatic, model: Model, samples: Samples) -> Model:
+    """A torch form whose graph holds quantize and dequantize steps; inductor folds them into 8-bit kernels.
+
+    Raises VariantError with torch's reason: export, the quantizer and the conversion each refuse some modules.
+    """
+    calibration = Calibration(model, samples, asked.count)
+    form = model.as_form("torch")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph = _converted(form, model, calibration)
+            quantized = _as_form(graph, form.names)
+    except Exception as error:
+        raise VariantError(
+            f"torch can't quantize this module (PT2E): {type(error).__name__}: {_first_line(error)}",
+            "Use the backend `onnxruntime` or `openvino`.",
+        ) from error
+    done, before = _counted(graph)
+    require(done, ("convolution", "linear layer"))
+    note = f"quantize_static: {listed(done)} of {listed(before)} in 8 bits by PT2E, {calibration.items} samples"
+    return model.derive("torch", quantized, notes=(note,), facts=quantized_facts(model))
+
+
+def _converted(form: Any, model: Model, calibration: Calibration) -> Any:
+    """The quantized graph module."""
+    import torch
+    import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer as x86
+    from torchao.quantization.pt2e import move_exported_model_to_eval
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    graph = _exported(form, model, calibration[0])
+    quantizer = x86.X86InductorQuantizer()
+    quantizer.set_global(x86.get_default_x86_inductor_quantization_config(is_dynamic=False))
+    with torch.no_grad():
+        prepared = prepare_pt2e(graph, quantizer)
+        for batch in calibration:
+            prepared(*[torch.from_numpy(batch[name]) for name in form.names])
+        converted = convert_pt2e(prepared)
+    move_exported_model_to_eval(converted)
+    return converted
+
+
+def _exported(form: Any, model: Model, example: dict[str, Any]) -> Any:
+    """strict=True: without it a ReLU module used twice is one node with two outputs, which the quantizer refuses."""
+    import torch
+
+    inputs = {t.name: t for t in model.signature.inputs}
+    # Exported with two rows at least: torch takes an axis of length 1 for a constant.
+    rows = int(model.signature.batch) if model.signature.batch != "any" else max(2, len(next(iter(example.values()))))
+    tensors = tuple(torch.from_numpy(_of_rows(example[name], rows)) for name in form.names)
+    free = [
+        {i: torch.export.Dim.DYNAMIC for i, a in enumerate(inputs[n].shape) if isinstance(a, str)} for n in form.names
+    ]
+    flat = form.flat_module()
+    return torch.export.export(flat, tensors, dynamic_shapes=(tuple(free),), strict=True).module()
+
+
+def _of_rows(array: Any, rows: int) -> Any:
+    return np.ascontiguousarray(np.resize(array, (rows, *array.shape[1:])))
+
+
+def _as_form(graph: Any, names: tuple[str, ...]) -> Any:
+    """A TorchForm around the graph, with one plain parameter for each of the original's input names."""
+    import torch
+
+    from accel.model.torch_form import TorchForm
+    from accel.model.tree import flatten
+
+    class Quantized(torch.nn.Module):  # type: ignore[misc]  # torch is imported late
+        def __init__(self) -> None:
+            super().__init__()
+            self.graph = graph
+
+        def forward(self, *tensors: Any) -> Any:
+            return self.graph(*tensors)
+
+    spelt = [f"input_{i}" for i in range(len(names))]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    signature = inspect.Signature([inspect.Parameter(n, kind) for n in ("self", *spelt)])
+    Quantized.forward.__signature__ = signature  # type: ignore[attr-defined]
+    tree, _ = flatten(dict.fromkeys(spelt, torch.zeros(1)), root="input")
+    module = Quantized()
+    module.training = False
+    return TorchForm(module, msgspec.structs.replace(tree, names=names))
+
+
+def _counted(graph: Any) -> tuple[Counter[str], Counter[str]]:
+    """Heavy operators whose first two inputs come out of a dequantize step, and all of them."""
+    done: Counter[str] = Counter()
+    every: Counter[str] = Counter()
+    for node in graph.graph.nodes:
+        word = next((w for key, w in _HEAVY.items() if str(node.target).startswith(f"aten.{key}.")), None)
+        if word is None:
+            continue
+        every[word] += 1
+        done[word] += all("dequantize" in str(getattr(a, "target", "")) for a in node.args[:2])
+    return +done, every
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:250]
