@@ -35,8 +35,12 @@ def answer(
         return None
     by_rate = goal == "online" and any(k.row.online is not None for k in known.values())
     eligible = [k for k in known.values() if may_win(k.row, record)]
-    ranked = [k for k in eligible if _wins(k.row, goal, by_rate, known.get(record.baseline))]
     base = known.get(record.baseline)
+    # Once variants were raced in blocks, one that was only screened can't overtake them on weaker evidence.
+    raced = max((_tier(k.row, goal, by_rate) for k in eligible), default=0) > 0
+    ranked = [
+        k for k in eligible if _wins(k.row, goal, by_rate, base) and (_tier(k.row, goal, by_rate) > 0 or not raced)
+    ]
     if not ranked:
         return _keep(goal, base, eligible, record, by_rate)
     tier = max(_tier(k.row, goal, by_rate) for k in ranked)
@@ -79,7 +83,7 @@ def _only_within_slo(row: Row, base: Known | None) -> bool:
 
 def _tier(row: Row, goal: Goal, by_rate: bool) -> int:
     found = speedup(row, goal, by_rate)
-    return _TIERS[found.evidence] if found else 0
+    return _TIERS[found.evidence if found else _phase(row)]
 
 
 def _value(row: Row, goal: Goal, by_rate: bool) -> float:
@@ -123,14 +127,15 @@ def _use(goal: Goal, row: Row, base: Row | None, tied: Sequence[str], record: St
         parts.append(f"Tied with {_listed(tied)}: no difference was shown.")
     if row.variant.trap:
         parts.append(f"Listed as a trap ({row.variant.trap}), but it won here.")
-    parts.append(words.how_sure(found, record))
+    evidence = found.evidence if found is not None else _phase(row)
+    parts.append(words.how_sure(evidence, record))
     return Answer(
         target=goal,
         winner=row.name,
         keeps_baseline=False,
         speedup=found,
         sentence=" ".join(parts),
-        evidence=found.evidence if found else "screening",
+        evidence=evidence,
     )
 
 
@@ -147,9 +152,7 @@ def _keep(goal: Goal, base: Known | None, eligible: Sequence[Known], record: Stu
             sentence=" ".join(parts),
             evidence="none",
         )
-    parts = [
-        f"Keep your model {where}: nothing was shown to be faster than its {words.figures(base.row, goal, record)}."
-    ]
+    parts = [f"Keep your model {where}: nothing was shown to be faster ({words.figures(base.row, goal, record)})."]
     compared = [(c, k.row) for k in eligible if (c := speedup(k.row, goal, by_rate)) is not None]
     if compared:
         best, row = max(compared, key=lambda pair: (pair[0].ratio.value, pair[1].name))
@@ -167,6 +170,13 @@ def _keep(goal: Goal, base: Known | None, eligible: Sequence[Known], record: Stu
         sentence=" ".join(parts),
         evidence=tiers[-1] if tiers else "none",
     )
+
+
+def _phase(row: Row) -> Evidence:
+    """What a row without a ratio rests on."""
+    if row.evidence == "confirmation":
+        return "confirmation"
+    return "blocks" if row.evidence == "blocks" else "screening"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -85,6 +85,8 @@ def verdict(mean: float, ends: tuple[float, float], ends90: tuple[float, float],
     limit = f"{math.expm1(delta):.1%}".replace("%", " %")
     if ends[0] > 0 or ends[1] < 0:
         return "INCONCLUSIVE", f"the difference is smaller than the {limit} that counts here"
+    if math.isinf(ends[0]) or math.isinf(ends[1]):
+        return "INCONCLUSIVE", "the interval has an open end"
     return "INCONCLUSIVE", f"the interval reaches from {_change(ends[0])} to {_change(ends[1])}"
 
 

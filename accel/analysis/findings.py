@@ -141,7 +141,7 @@ def _batching(row: Row, record: StudyRecord) -> Iterator[Finding]:
     elif one is not None and row.batch_size is not None and row.throughput.value < 1.1 * one.value:
         gain = row.throughput.value / one.value - 1
         yield Finding(
-            what=f"Batching hardly pays: batch {row.batch_size} gives `{row.name}` {words.percent(max(gain, 0.0))} more.",
+            what=f"Batching hardly pays: batch {row.batch_size} gives `{row.name}` {words.percent(max(gain, 0))} more.",
             why="One item at a time already keeps the processor busy; larger batches only add latency and memory.",
             weight=30,
         )

@@ -19,6 +19,7 @@ from accel.result import Level
 
 NEAR = math.log(1.16)
 _LEAST_TRIALS = 4
+_SLOPES = (1.6, 3.0, 6.0)
 _SATURATED = 0.85
 
 
@@ -148,7 +149,9 @@ def capacity(trials: Sequence[Trial], *, slo_s: float) -> Capacity | None:
 
 def _described(found: Capacity, trials: Sequence[Trial], slo_s: float, level: Level) -> Capacity:
     fresh = [t for t in trials if t.phase == "confirmation" and math.isfinite(t.quantile_s)]
-    failed = bool(fresh) and float(np.mean([math.log(t.quantile_s) for t in fresh])) > math.log(slo_s)
+    failed = (
+        found.claim > 0 and bool(fresh) and float(np.mean([math.log(t.quantile_s) for t in fresh])) > math.log(slo_s)
+    )
     short = not any(t.carried for t in trials)
     method = found.method
     if short:
@@ -163,7 +166,7 @@ def _fit(trials: Sequence[Trial], slo_s: float) -> Capacity | None:
     found = None
     for _ in range(10):
         near = [t for t in points if centre is not None and abs(math.log(t.rate / centre)) <= NEAR]
-        found = _line(near, slo_s) if len(near) >= _LEAST_TRIALS else None
+        found = (_line(near, slo_s) or _level(near, slo_s)) if len(near) >= _LEAST_TRIALS else None
         if found is None or centre is None or abs(math.log(found.crossing / centre)) < 1e-6:
             return found
         centre = found.crossing
@@ -180,46 +183,76 @@ def _start(trials: Sequence[Trial], slo_s: float) -> float | None:
 
 def _line(trials: Sequence[Trial], slo_s: float) -> Capacity | None:
     """Least squares of ln q on ln rate; crossing = (ln L - a) / b with the delta method, t with n - 2 df."""
-    from scipy.stats import t
-
     x = np.log([one.rate for one in trials])
     y = np.log([one.quantile_s for one in trials])
     n, spread = len(trials), float(np.sum((x - x.mean()) ** 2))
     if spread < 1e-8:
         return None
     slope = float(np.sum((x - x.mean()) * (y - y.mean()))) / spread
-    if slope <= 0:
-        return None
     residuals = y - y.mean() - slope * (x - x.mean())
     noise = float(residuals @ residuals) / (n - 2)
+    # A slope that noise alone could have made turns latency into no rate.
+    if slope <= 2 * math.sqrt(noise / spread):
+        return None
     away = (math.log(slo_s) - float(y.mean())) / slope
     crossing = float(x.mean()) + away
     if not float(x.min()) - NEAR <= crossing <= float(x.max()) + NEAR:
         return None
     error = math.sqrt(noise * (1 / n + away**2 / spread)) / slope
-    half, half90 = (float(t.ppf(q, n - 2)) * error for q in (0.975, 0.95))
+    return _found(crossing, error, n, n - 2, f"line through {n} trials near the crossing")
+
+
+def _level(trials: Sequence[Trial], slo_s: float) -> Capacity | None:
+    """Where noise hides the slope: the trials' mean, moved to the limit by the slopes that queueing theory allows.
+
+    d ln q / d ln rate is about 3 at mid load and between 1.6 and 6 from half to nine tenths of it (measurement.md 0.2);
+    the scatter is divided by the smallest, and the range of slopes counts as an error of the way to the limit.
+    """
+    n = len(trials)
+    x = np.log([one.rate for one in trials])
+    y = np.log([one.quantile_s for one in trials])
+    gap = math.log(slo_s) - float(y.mean())
+    flattest, usual, steepest = _SLOPES
+    if abs(gap) / flattest > 2 * NEAR:
+        return None
+    scatter = float(y.std(ddof=1)) / math.sqrt(n) / flattest
+    error = math.hypot(scatter, abs(gap) * (1 / flattest - 1 / steepest) / 4)
+    method = (
+        f"mean of {n} trials near the crossing, latency taken to grow as rate^{usual:g} ({flattest:g} to {steepest:g})"
+    )
+    return _found(float(x.mean()) + gap / usual, error, n, n - 1, method)
+
+
+def _found(crossing: float, error: float, n: int, df: int, method: str) -> Capacity:
+    from scipy.stats import t
+
+    half, half90 = (float(t.ppf(q, df)) * error for q in (0.975, 0.95))
     return Capacity(
         crossing=math.exp(crossing),
         low=math.exp(crossing - half),
         high=math.exp(crossing + half),
         claim=math.exp(crossing - half90),
         n=n,
-        method=f"line through {n} trials near the crossing; the claim is its lower 90 % bound",
+        method=f"{method}; the claim is its lower 90 % bound",
         error=error,
-        df=n - 2,
+        df=df,
     )
 
 
 def _bracket(trials: Sequence[Trial], slo_s: float) -> Capacity:
+    """From the highest rate below every failing one to the lowest failing rate above every passing one."""
     failing = sorted(t.rate for t in trials if not t.passes(slo_s))
     passing = sorted(t.rate for t in trials if t.passes(slo_s) and (not failing or t.rate < failing[0]))
     low = passing[-1] if passing else 0.0
-    high = failing[0] if failing else None
-    said = "between the highest passing and the lowest failing rate"
+    highest = max((t.rate for t in trials if t.passes(slo_s)), default=0.0)
+    high = next((rate for rate in failing if rate > highest), None)
+    said = "between rates below all failing and above all passing ones"
     if not passing:
         said = "no rate tried met the limit"
     elif high is None:
-        said = "the highest rate tried; none failed"
+        said = (
+            "the highest rate tried; none failed" if not failing else "a higher rate than the lowest failing one passed"
+        )
     return Capacity(
         crossing=low if high is None or low == 0 else math.sqrt(low * high),
         low=low,

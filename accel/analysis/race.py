@@ -6,11 +6,12 @@ Confirmation (fresh pairs), then blocks, then one screening run a side; a phase 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
+from accel.analysis import Estimate
 from accel.analysis.comparison import (
     MIN_EFFECTS,
     Better,
@@ -25,8 +26,8 @@ from accel.analysis.comparison import (
 )
 from accel.analysis.conclusion import Comparison, Row, StudyRecord
 from accel.analysis.online import ratio as rate_ratio
-from accel.analysis.rows import Known
-from accel.analysis.runs import Run, of
+from accel.analysis.rows import Known, latency_quantile, rate_of
+from accel.analysis.runs import Run, by_key, of, once
 
 Paired = Literal["latency", "batch"]
 _BETTER: dict[Paired, Better] = {"latency": "lower", "batch": "higher"}
@@ -138,21 +139,43 @@ def _value(run: Run, target: Paired) -> float:
 
 
 def _screened(base: Known, one: Known, target: Paired, delta: float) -> Comparison | None:
-    """One run a side: for throughput at each one's best size if both were tuned, else at a size both have run."""
-    theirs, ours = base.row.p50, one.row.p50
-    if target == "batch":
-        both_tuned = all(any(r.result.phase == "tuning" for r in of(k.runs, "batch")) for k in (base, one))
-        theirs, ours = base.row.throughput, one.row.throughput
-        common = base.row.throughput_by_size.keys() & one.row.throughput_by_size.keys()
-        if not both_tuned and common:
-            size = one.row.batch_size if one.row.batch_size in common else max(common)
-            theirs, ours = base.row.throughput_by_size[size], one.row.throughput_by_size[size]
+    """One run a side, of the phases before the blocks, so that both stem from the same part of the study."""
+    theirs, ours = _single_runs(base, one, target)
     if theirs is None or ours is None or "invalid" in (theirs.validity, ours.validity):
         return None
     shaky = theirs.validity != "valid" or ours.validity != "valid"
     return compare_once(
         theirs, ours, better=_BETTER[target], delta=delta, unstable="the machine was disturbed" if shaky else ""
     )
+
+
+def _single_runs(base: Known, one: Known, target: Paired) -> tuple[Estimate | None, Estimate | None]:
+    """Throughput at each one's best size if both were tuned, else at a size both have run."""
+    if target == "latency":
+        return _two(latency_quantile(_early(k, target), 0.5) for k in (base, one))
+    sizes = [by_key(_early(k, target), lambda r: r.size) for k in (base, one)]
+    tuned = all(any(r.result.phase == "tuning" for r in _early(k, target)) for k in (base, one))
+    if tuned:
+        return _two(_fastest(found) for found in sizes)
+    common = sorted(sizes[0].keys() & sizes[1].keys())
+    if not common:
+        return None, None
+    size = one.row.batch_size if one.row.batch_size in common else common[-1]
+    return _two(rate_of(found[size]) for found in sizes)
+
+
+def _two(two: Iterable[Estimate | None]) -> tuple[Estimate | None, Estimate | None]:
+    first, second = two
+    return first, second
+
+
+def _early(one: Known, target: Paired) -> list[Run]:
+    return [r for r in once(of(one.runs, target)) if r.result.phase in ("measure", "screening", "tuning")]
+
+
+def _fastest(by_size: Mapping[int, Sequence[Run]]) -> Estimate | None:
+    rates = [rate for rate in map(rate_of, by_size.values()) if rate is not None]
+    return max(rates, key=lambda rate: rate.value, default=None)
 
 
 def online(base: Known, one: Known, record: StudyRecord, floor: float) -> Comparison | None:

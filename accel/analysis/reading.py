@@ -111,6 +111,8 @@ def _headline(answers: Sequence[Answer], rows: Sequence[Row], record: StudyRecor
             if base is None or base.status != "ok":
                 return "Your model could not be measured, so nothing can be compared with it."
             return "Nothing was compared with your model yet."
+        if _disturbed(rows):
+            return "Keep your model for now: the machine was too disturbed to show that anything is faster."
         return "Keep your model: nothing was shown to be faster."
     start = "At first look, use" if all(a.evidence == "screening" for a in won) else "Use"
     if len({a.winner for a in won}) == 1:
@@ -123,6 +125,16 @@ def _headline(answers: Sequence[Answer], rows: Sequence[Row], record: StudyRecor
     if kept and kept[0].evidence != "none":
         text += f" {_where(kept[0])[0].upper()}{_where(kept[0])[1:]}, keep your model."
     return text
+
+
+def _disturbed(rows: Sequence[Row]) -> bool:
+    """True if something might well be faster, but its runs were too disturbed to count."""
+    return any(
+        c is not None and c.verdict == "INCONCLUSIVE" and c.ratio.validity != "valid" and c.ratio.value > c.delta
+        for r in rows
+        for c in (r.speedup_latency, r.speedup_batch, r.speedup_online)
+        if r.status == "ok"
+    )
 
 
 def _where(found: Answer) -> str:

@@ -91,14 +91,19 @@ def _set_up(results: Sequence[Result]) -> SetUp | None:
 
 
 def _latency(runs: Sequence[Run]) -> dict[str, Any]:
-    used, level = believable(deepest(once(of(runs, "latency"))))
-    found = {f"p{round(p * 100)}": quantile_across([r.latency_s for r in used], p, unit="s") for p in (0.5, 0.9, 0.99)}
-    return {name: marked(estimate, level) for name, estimate in found.items()}
+    used = deepest(once(of(runs, "latency")))
+    return {f"p{round(p * 100)}": latency_quantile(used, p) for p in (0.5, 0.9, 0.99)}
+
+
+def latency_quantile(runs: Sequence[Run], p: float) -> Estimate | None:
+    """The p-quantile of latency (s) over runs of one phase, or None where they don't carry it."""
+    used, level = believable(runs)
+    return marked(quantile_across([r.latency_s for r in used], p, unit="s"), level)
 
 
 def _batch(runs: Sequence[Run]) -> dict[str, Any]:
     offline = once(of(runs, "batch"))
-    by_size = {size: _rate(group) for size, group in by_key(offline, lambda r: r.size).items()}
+    by_size = {size: rate_of(group) for size, group in by_key(offline, lambda r: r.size).items()}
     rates = {size: rate for size, rate in by_size.items() if rate is not None}
     best = best_size(runs)
     services = {size: _service(group) for size, group in by_key(offline, lambda r: r.size).items()}
@@ -116,12 +121,13 @@ def best_size(runs: Sequence[Run]) -> int | None:
     raced = [r.size for r in offline if r.result.phase in ("blocks", "confirmation")]
     if raced:
         return max(sorted(set(raced)), key=raced.count)
-    rates = {size: _rate(group) for size, group in by_key(offline, lambda r: r.size).items()}
+    rates = {size: rate_of(group) for size, group in by_key(offline, lambda r: r.size).items()}
     found = {size: rate.value for size, rate in rates.items() if rate is not None}
     return max(found, key=lambda s: found[s]) if found else None
 
 
-def _rate(runs: Sequence[Run]) -> Estimate | None:
+def rate_of(runs: Sequence[Run]) -> Estimate | None:
+    """Items a second over the offline runs of one size, from the deepest phase among them."""
     used, level = believable(deepest(runs))
     if not used:
         return None

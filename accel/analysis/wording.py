@@ -16,7 +16,7 @@ from accel.units import show_rounded, show_seconds
 _HOW = {
     "confirmation": "measured again afresh",
     "blocks": "measured in interleaved blocks",
-    "screening": "a first impression from one short run a side",
+    "screening": "a first impression from short runs",
     "none": "not measured",
 }
 
@@ -89,9 +89,8 @@ def slo(record: StudyRecord) -> str:
     return f"p{100 * record.slo_p:.6g} ≤ {show_seconds(record.slo_s)}{assumed}"
 
 
-def how_sure(comparison: Comparison | None, record: StudyRecord) -> str:
+def how_sure(evidence: str, record: StudyRecord) -> str:
     """The evidence in words, and in `quick` what would prove it."""
-    evidence = comparison.evidence if comparison else "none"
     said = _HOW[evidence][0].upper() + _HOW[evidence][1:]
     if record.profile == "quick":
         return f"{said}; indicative: `--profile shared` proves it."

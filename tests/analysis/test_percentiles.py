@@ -39,8 +39,8 @@ def test_quantile_is_numpy_s_inverted_cdf(values: list[float], p: float) -> None
 def test_a_quantile_was_observed_and_lies_in_its_interval(values: list[int], p: float) -> None:
     low, high = quantile_interval(values, p)
     assert quantile(values, p) in values
-    assert (low is None or low <= quantile(values, p))
-    assert (high is None or quantile(values, p) <= high)
+    assert low is None or low <= quantile(values, p)
+    assert high is None or quantile(values, p) <= high
 
 
 def test_a_percentile_the_sample_does_not_carry_is_not_printed() -> None:
