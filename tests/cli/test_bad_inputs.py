@@ -70,11 +70,19 @@ def external(location: str) -> Prepare:
     return write
 
 
-def pickled_pt2(folder: Path) -> None:
-    with zipfile.ZipFile(folder / "model.pt2", "w") as archive:
-        archive.writestr("model/archive_format", "pt2")
-        archive.writestr("model/data/constants/model_constants_config.json", "{}")
-        archive.writestr("model/data/sample_inputs/model.pt", pickle.dumps(print))
+def archive(**parts: bytes) -> Prepare:
+    """`model.pt2` as a zip of these parts; `__` stands for `/`."""
+
+    def write(folder: Path) -> None:
+        with zipfile.ZipFile(folder / "model.pt2", "w") as file:
+            for name, data in parts.items():
+                file.writestr(f"model/{name.replace('__', '/')}", data)
+
+    return write
+
+
+PICKLE = pickle.dumps(print)
+pickled_pt2 = archive(**{"data__constants__custom_obj_0": PICKLE, "models__model.json": b"{}"})
 
 
 def pickled_samples(folder: Path) -> None:
@@ -183,6 +191,13 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
     "weights at an absolute path": (external("/etc/hostname"), bench("sub/model.onnx"), 2, ("/etc/hostname",)),
     "weights that are missing": (external("gone.bin"), bench("sub/model.onnx"), 2, ("gone.bin",)),
     "pickled .pt2": (pickled_pt2, bench("model.pt2"), 2, ("model.pt2", "--trust-file")),
+    "pickled module named .pt2": (archive(**{"data.pkl": PICKLE}), bench("model.pt2"), 2, ("model.pt2",)),
+    "native code in .pt2": (
+        archive(**{"data__aotinductor__model.so": b"", "models__model.json": b"{}"}),
+        bench("model.pt2"),
+        2,
+        ("model.pt2", "--trust-file"),
+    ),
     "text named .pt2": (text("model.pt2", "no archive"), bench("model.pt2"), 2, ("model.pt2",)),
     "IR without weights": (text("ir.xml", "<net name='a' version='11'></net>"), bench("ir.xml"), 2, ("ir.bin",)),
     "text named .xml": (
