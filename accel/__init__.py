@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from accel.errors import VariantError as VariantError
     from accel.recipe import Recipe as Recipe
     from accel.recipe import Variant as Variant
-    from accel.report.page import write_report as write_report
     from accel.study.loaded import load_folder as load
     from accel.study.measure import Measurement as Measurement
     from accel.study.measure import measure as measure
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from accel.study.study import bench as bench
     from accel.study.study import open_study as open_study
     from accel.study.study import plan_study as plan_study
+    from accel.study.study import write_report as write_report
     from accel.study.winner import Winner as Winner
 
 __version__ = "0.1.0"
@@ -54,7 +54,7 @@ _WHERE = {
     "open_study": "accel.study.study:open_study",
     "optimize": "accel.study.optimize:optimize",
     "plan_study": "accel.study.study:plan_study",
-    "write_report": "accel.report.page:write_report",
+    "write_report": "accel.study.study:write_report",
 }
 
 __all__ = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from accel.result import Role
 from accel.scenarios import generator
 from accel.study.live import Live, Turn
 from accel.study.rates import next_rate, policy_and_rate, requests_needed
-from accel.study.tuning import best_size
+from accel.study.tuning import best_size, latency_s
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
@@ -45,9 +46,9 @@ def _fix_slo(funnel: Funnel) -> None:
     """Without --slo: p90 within four times the baseline's own median latency, printed as assumed."""
     if funnel.record.slo_s is not None:
         return
-    row = next(r for r in funnel.read().rows if r.is_baseline)
-    if row.p50 is not None:
-        funnel.record = msgspec.structs.replace(funnel.record, slo_s=4 * row.p50.value)
+    median_s = latency_s(funnel, f"screening-{funnel.record.baseline}-latency")
+    if math.isfinite(median_s):
+        funnel.record = msgspec.structs.replace(funnel.record, slo_s=float(f"{4 * median_s:.3g}"))
         funnel.folder.write_record(funnel.record)
 
 

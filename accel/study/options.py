@@ -164,12 +164,12 @@ def default_folder(name: str) -> Path:
 
 
 def asked_variants(options: Options, defaults: Sequence[Variant]) -> list[Variant]:
-    """The default variants, narrowed or extended by --backend and --compression, then the recipe's own."""
+    """The recipe's own variants first, since somebody asked for them, then the defaults or what --backend asks for."""
     chosen = list(defaults) if options.defaults else []
     if options.backends or options.compressions:
         chosen = _restricted(options)
     names = {v.name for v in options.variants}
-    return [v for v in chosen if v.name not in names] + list(options.variants)
+    return [*options.variants, *(v for v in chosen if v.name not in names)]
 
 
 def _restricted(options: Options) -> list[Variant]:

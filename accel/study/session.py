@@ -141,7 +141,7 @@ class Session:
         options = self.options
         facts = msgspec.convert(seen["facts"], Facts)
         samples = seen["samples"]
-        baseline = defaults.baseline(source.kind)
+        baseline = defaults.baseline(source.kind, facts.forms)
         found = defaults.default_variants(
             facts, self.machine, baseline_backend=baseline.backend.name, synthetic=samples["synthetic"]
         )
@@ -195,7 +195,7 @@ class Session:
         out = self.folder.reference / "outputs.npz"
         if out.exists() and context.reference_ids:
             return
-        variant = defaults.reference(record.source.kind)
+        variant = defaults.reference(record.source.kind, record.facts.forms)
         self.progress.stage("reference outputs")
         try:
             prepared = self._prepare(variant, workshop, context, record)

@@ -16,8 +16,8 @@ from accel.errors import InputError
 from accel.recipe import Recipe, to_toml
 from accel.result import Result
 from accel.study.folder import StudyFolder
-from accel.study.options import Options, default_folder, resolve
 from accel.study.funnel import Progress
+from accel.study.options import Options, default_folder, resolve
 from accel.study.session import Quiet, Session
 from accel.study.winner import Winner, keep_winners
 
@@ -215,6 +215,21 @@ def plan_study(model: Any, samples: Any = None, *, out: Any = None, resume: bool
 def open_study(folder: str | os.PathLike[str]) -> Study:
     """A study that was written to disk, by now or last year; needs no torch and no runtime."""
     return Study(folder)
+
+
+def write_report(studies: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> Path:
+    """Make the page of one study, or of several side by side, from their stored results; needs no torch, no runtime.
+
+    Raises InputError for a folder that holds no study and for a place that can't be written.
+    """
+    from accel.report.page import write, write_several
+
+    folders = [Path(study) for study in studies]
+    if len(folders) == 1:
+        write(folders[0], Path(out))
+    else:
+        write_several(folders, Path(out))
+    return Path(out)
 
 
 def _discard_if_empty(folder: StudyFolder) -> None:

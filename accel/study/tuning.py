@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from accel.analysis.conclusion import Row
 from accel.measurement.trace import Trace
 from accel.plugins import Named
@@ -21,21 +23,19 @@ SIZES = (1, 2, 4, 8, 16, 32)
 def finalists(funnel: Funnel) -> list[str]:
     """The variants that go on: the fastest two in batch and the fastest two in latency whose guard holds.
 
-    At most `profile.finalists`, without traps and without what is clearly slower than the baseline in both.
+    At most `profile.finalists`, without traps and without what is slower than the baseline in both. Decided on plain
+    medians of the screening runs: these choose who is measured well, they are never printed.
     """
-    conclusion = funnel.read()
-    rows = [r for r in conclusion.rows if _may_win(r) and not r.is_baseline and not r.variant.trap]
-    base = next((r for r in conclusion.rows if r.is_baseline), None)
-    if base is None or base.throughput is None or base.p50 is None:
-        return []
-    by_batch = sorted(rows, key=lambda r: -(r.throughput.value if r.throughput else 0.0))
-    by_latency = sorted(rows, key=lambda r: r.p50.value if r.p50 else math.inf)
+    rows = [r for r in funnel.read().rows if _may_win(r) and not r.is_baseline and not r.variant.trap]
+    rate = {r.name: throughput(funnel, f"screening-{r.name}-batch") for r in rows}
+    wait = {r.name: latency_s(funnel, f"screening-{r.name}-latency") for r in rows}
+    base = funnel.record.baseline
+    base_rate, base_wait = throughput(funnel, f"screening-{base}-batch"), latency_s(funnel, f"screening-{base}-latency")
+    by_rate, by_wait = sorted(rate, key=lambda n: -rate[n]), sorted(wait, key=lambda n: wait[n])
     chosen: list[str] = []
-    for row in _alternate(by_batch[:2], by_latency[:2], by_batch[2:], by_latency[2:]):
-        faster_batch = row.throughput is not None and row.throughput.value > base.throughput.value
-        faster_latency = row.p50 is not None and row.p50.value < base.p50.value
-        if row.name not in chosen and (faster_batch or faster_latency):
-            chosen.append(row.name)
+    for name in _alternate(by_rate[:2], by_wait[:2], by_rate[2:], by_wait[2:]):
+        if name not in chosen and (rate[name] > base_rate or wait[name] < base_wait):
+            chosen.append(name)
     return chosen[: funnel.budget.finalists(funnel.profile)]
 
 
@@ -56,7 +56,7 @@ def _tune_sizes(funnel: Funnel, live: Live, name: str) -> None:
         run_id = f"tuning-{name}-batch-{size}"
         if run_id not in funnel.results:
             funnel.measure(live, _tuning_turn(funnel, run_id, name, size))
-        rate = _throughput(funnel, run_id)
+        rate = throughput(funnel, run_id)
         falling = falling + 1 if rate < 0.97 * best else 0
         best = max(best, rate)
         if falling >= 2:
@@ -89,7 +89,7 @@ def _tuning_turn(funnel: Funnel, run_id: str, name: str, size: int) -> Turn:
 def best_size(funnel: Funnel, name: str) -> int:
     """The batch size with the highest throughput; a smaller one that comes within 2 % is preferred."""
     rates = {
-        s: _throughput(funnel, f"tuning-{name}-batch-{s}")
+        s: throughput(funnel, f"tuning-{name}-batch-{s}")
         for s in funnel.sizes
         if f"tuning-{name}-batch-{s}" in funnel.results
     }
@@ -100,11 +100,21 @@ def best_size(funnel: Funnel, name: str) -> int:
     return min(s for s, rate in rates.items() if rate >= 0.98 * max(rates.values()))
 
 
-def _throughput(funnel: Funnel, run_id: str) -> float:
+def throughput(funnel: Funnel, run_id: str) -> float:
+    """Items per second of one run; 0 if there is none."""
     result = funnel.results.get(run_id)
     if result is None or result.status != "ok" or result.trace is None:
         return 0.0
     return items_per_second(Trace.load(funnel.folder.runs / result.trace))
+
+
+def latency_s(funnel: Funnel, run_id: str) -> float:
+    """Median latency of one run in seconds; inf if there is none."""
+    result = funnel.results.get(run_id)
+    if result is None or result.status != "ok" or result.trace is None:
+        return math.inf
+    latency = Trace.load(funnel.folder.runs / result.trace).counted().ok().latency_ns
+    return float(np.median(latency)) * 1e-9 if len(latency) else math.inf
 
 
 def _may_win(row: Row) -> bool:
@@ -113,8 +123,8 @@ def _may_win(row: Row) -> bool:
     return row.quality.outcome != "fails"
 
 
-def _alternate(*groups: list[Row]) -> Iterator[Row]:
+def _alternate(*groups: list[str]) -> Iterator[str]:
+    """The first two groups by turns, then the last two by turns."""
     for pair in (groups[:2], groups[2:]):
-        longest = max((len(g) for g in pair), default=0)
-        for i in range(longest):
+        for i in range(max((len(g) for g in pair), default=0)):
             yield from (g[i] for g in pair if i < len(g))
