@@ -83,6 +83,23 @@ def test_several_workers_are_a_queue_with_several_servers_exactly(
         heapq.heappush(free, start + service[float(i)])
         assert (trace.started[i], trace.finished[i]) == (start, start + service[float(i)])
     assert trace.lag_ns(workers).tolist() == [0] * len(due)
+    assert trace.taken.tolist() == trace.started.tolist(), "in virtual time deciding takes none"
+
+
+def test_a_policy_sees_how_many_workers_are_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = VirtualTime()
+    monkeypatch.setattr(loop, "Lock", time.lock)
+    monkeypatch.setattr(loop, "Thread", time.thread)
+    seen: list[tuple[int, int, int]] = []
+
+    class Looks(Single):
+        def decide(self, waiting: Waiting, now_ns: int) -> Decision:
+            seen.append((waiting.count, waiting.idle_workers, waiting.oldest_due_ns - loop.LEAD_NS))
+            return super().decide(waiting, now_ns)
+
+    feed = Feed(Spin(time, lambda call, n: 100), Pool())
+    run(open_plan([0, 10, 20, 30, 500]), Looks(), feed, time, workers=3, drain_ns=1 << 60)
+    assert seen == [(1, 3, 0), (1, 2, 10), (1, 1, 20), (1, 1, 30), (1, 3, 500)]
 
 
 def test_several_real_threads_answer_everything_once() -> None:
@@ -232,8 +249,15 @@ def test_twenty_errors_in_a_row_end_the_run() -> None:
     assert len(outcome.errors) == 5
 
 
+def test_errors_with_successes_between_them_do_not_end_the_run() -> None:
+    clock = FakeClock()
+    engine = Spin(clock, fail=lambda call: call % 2 == 0)
+    outcome = run(open_plan([0] * 100), Single(), Feed(engine, Pool()), clock, drain_ns=1 << 60)
+    assert outcome.trace.status.tolist() == [ERROR, OK] * 50
+
+
 def test_what_is_left_at_the_drain_limit_is_unfinished() -> None:
-    trace = go(open_plan([0, 10, 20, 30]), Single(), service=100, drain_ns=150).trace
+    trace = go(open_plan([0, 10, 20, 30]), Single(), service=100, drain_ns=75).trace
     assert trace.status.tolist() == [OK, OK, UNFINISHED, UNFINISHED]
     assert trace.finished.tolist() == [100, 200, -1, -1]
     assert trace.batch.tolist() == [0, 1, -1, -1]
