@@ -29,8 +29,8 @@ class InputError(AccelError):
 class MissingLibrary(InputError):
     """An optional package is missing.
 
-    >>> str(MissingLibrary("openvino", "the backend `openvino`", extra="openvino"))
-    'the backend `openvino` needs the package `openvino`, which is not installed. Install it with: pip install "accel-bench[openvino]"'
+    >>> print(MissingLibrary("timm", "The model"))
+    The model needs the package `timm`, which is not installed. Install it with: pip install timm
     """
 
     def __init__(self, package: str, what: str, *, extra: str | None = None) -> None:
