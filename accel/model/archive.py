@@ -67,6 +67,8 @@ def _plain_parts(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+            if min((entry.header_offset for entry in archive.infolist()), default=0):
+                raise zipfile.BadZipFile("its directory isn't at its end")
             root = names[0].partition("/")[0] + "/" if names else "/"
             if not any(_GRAPH.fullmatch(n.removeprefix(root)) for n in names):
                 _refuse_foreign(path, names)
