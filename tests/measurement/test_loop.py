@@ -65,7 +65,7 @@ def test_several_workers_are_a_queue_with_several_servers_exactly(
     workers: int, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(seed)
-    due = np.sort(rng.integers(0, 20_000, 60)).tolist()
+    due = np.sort(rng.integers(0, 30, 60) * 1000).tolist()  # many are due at once, when several workers wait
     service = {float(i): int(s) for i, s in enumerate(rng.integers(1, 2000, 60))}
     time = VirtualTime()
     monkeypatch.setattr(loop, "Lock", time.lock)
