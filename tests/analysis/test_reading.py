@@ -10,7 +10,7 @@ import pytest
 from accel.analysis.conclusion import Conclusion, StudyRecord
 from accel.analysis.reading import conclude
 from accel.plugins import Named
-from accel.result import Result
+from accel.result import Quality, Result
 from tests.synthetic import BASELINE, Made, synthetic_study, usual_variants, variant
 
 STATIC = Named("quantize_static")
@@ -192,9 +192,10 @@ def test_an_unresolved_variant_beyond_the_limit_cannot_win(usual: tuple[Path, St
 
 def test_an_unscored_variant_cannot_win(usual: tuple[Path, StudyRecord, Conclusion]) -> None:
     folder, record, _ = usual
-    found = conclude(record, _with(folder, "openvino int8", quality=None), folder / "runs")
-    assert found.batch is not None
-    assert found.batch.winner == "onnxruntime int8"
+    for unknown in (None, Quality(outcome="unmeasured", rule="none", reason="the metric failed")):
+        found = conclude(record, _with(folder, "openvino int8", quality=unknown), folder / "runs")
+        assert found.batch is not None
+        assert found.batch.winner == "onnxruntime int8"
 
 
 def test_a_variant_that_crashed_later_is_out(usual: tuple[Path, StudyRecord, Conclusion]) -> None:
