@@ -184,7 +184,7 @@ def _from_tensors(inputs: list[Tensor], outputs: list[Tensor]) -> Signature:
         return Signature(inputs=tuple(_leading(t, batch) for t in inputs), outputs=tuple(outputs), batch=batch)
     return Signature(
         inputs=tuple(_leading(t, BATCH) for t in inputs),
-        outputs=tuple(_leading(t, BATCH) if t.shape[:1] and t.shape[0] in leads else t for t in outputs),
+        outputs=tuple(_leading(t, BATCH) if t.shape and isinstance(t.shape[0], str) else t for t in outputs),
         batch=batch,
     )
 
