@@ -75,9 +75,13 @@ def _plan(model: str, asked: dict[str, Any], save_recipe: Path | None) -> int:
     from accel.result import write_atomically
 
     plan = accel.plan_study(model, **asked)
+    if save_recipe is not None:
+        try:
+            write_atomically(save_recipe, plan.recipe_toml().encode())
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+            raise InputError(f"The recipe `{save_recipe}` can't be written: {error.strerror}.") from None
     click.echo(plan.describe())
     if save_recipe is not None:
-        write_atomically(save_recipe, plan.recipe_toml().encode())
         click.echo(f"Recipe: {save_recipe}")
     return 0
 

@@ -62,7 +62,7 @@ class Progress:
         status = str(getattr(result, "status", "ok"))
         reason = str(getattr(result, "reason", "") or "")
         self._done[status] += 1
-        self._last = f"{variant}: {_WORDS.get(status, status)}" + (f", {reason}" if reason else "")
+        self._last = f"{variant}: {_WORDS.get(status, status)}{_of_what(result)}" + (f", {reason}" if reason else "")
         self._tell(self._last)
 
     def best(self, text: str) -> None:
@@ -104,6 +104,12 @@ class Progress:
             if text:
                 table.add_row(word, Text(text.partition("\n")[0]))
         return table
+
+
+def _of_what(result: object) -> str:
+    """` (batch, fixed(size=8))`, as far as the result tells."""
+    parts = [str(part) for name in ("target", "batching") if (part := getattr(result, name, None)) is not None]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _left(seconds: float) -> str:

@@ -40,6 +40,17 @@ def arrays(**given: np.ndarray) -> Prepare:
     return lambda folder: samples(folder / "samples.npz", **given)
 
 
+def two_inputs(folder: Path, *names: str) -> None:
+    """A model that adds `x` and `mask`, and samples of other names."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    info = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 4]) for n in ("x", "mask", "y")]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "mask"], ["y"])], "two", info[:2], info[2:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), folder / "two.onnx")
+    samples(folder / "samples.npz", **{name: x() for name in names or ("x", "maks")})
+
+
 def recipe(rest: str, model: str = 'model = "model.onnx"\n') -> Prepare:
     return text("recipe.toml", f"{model}{rest}\n")
 
@@ -186,7 +197,7 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
     "empty model": (raw("model.onnx", b""), BENCH, 2, ("model.onnx", "empty")),
     "truncated model": (truncated("model.onnx"), BENCH, 2, ("model.onnx",)),
     "text named .onnx": (text("model.onnx", "hello, this is no model"), BENCH, 2, ("model.onnx",)),
-    "unknown operator": (lambda f: matmul(f / "model.onnx", operator="Frobnicate"), BENCH, 2, ("Frobnicate",)),
+    "unknown operator": (lambda f: matmul(f / "model.onnx", operator="Frobnicate"), BENCH, 3, ("Frobnicate",)),
     "weights outside the folder": (external("../outside.bin"), bench("sub/model.onnx"), 2, ("outside.bin",)),
     "weights at an absolute path": (external("/etc/hostname"), bench("sub/model.onnx"), 2, ("/etc/hostname",)),
     "weights that are missing": (external("gone.bin"), bench("sub/model.onnx"), 2, ("gone.bin",)),
@@ -224,7 +235,12 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
     "module that isn't there": (nothing, bench("no_such_package.models:make"), 2, ("no_such_package",)),
     "folder that is no model": (lambda f: (f / "dir").mkdir(), bench("dir"), 2, ("dir",)),
     # -- samples
-    "no such samples": (nothing, ("bench", "model.onnx", "--samples", "s.npz", "--out", "out"), 2, ("`s.npz`",)),
+    "no such samples": (
+        nothing,
+        ("bench", "model.onnx", "--samples", "s.npz", "--out", "out"),
+        2,
+        ("s.npz`", "no such file"),
+    ),
     "samples of no known kind": (
         text("samples.csv", "1,2"),
         ("bench", "model.onnx", "--samples", "samples.csv", "--out", "out"),
@@ -234,7 +250,8 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
     "empty samples": (raw("samples.npz", b""), BENCH, 2, ("samples.npz",)),
     "truncated samples": (truncated("samples.npz"), BENCH, 2, ("samples.npz",)),
     "pickled samples": (pickled_samples, BENCH, 2, ("samples.npz", "pickle")),
-    "misspelt input": (arrays(xx=x()), BENCH, 2, ("`xx`", "`x`")),
+    "misspelt input": (two_inputs, bench("two.onnx"), 2, ("mask", "maks")),
+    "input that is missing": (lambda f: two_inputs(f, "x"), bench("two.onnx"), 2, ("mask",)),
     "wrong type": (arrays(x=np.array([["a"] * 4] * ROWS)), BENCH, 2, ("`x`", "float32")),
     "wrong shape": (arrays(x=x(columns=5)), BENCH, 2, ("`x`", "4", "5")),
     "wrong rank": (arrays(x=np.ones(ROWS, np.float32)), BENCH, 2, ("`x`",)),
@@ -243,17 +260,16 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
     "no rows": (arrays(x=x(rows=0)), BENCH, 2, ("samples",)),
     "labels of another length": (arrays(x=x(), labels=np.zeros(ROWS - 1, int)), BENCH, 2, ("labels", "63", "64")),
     # -- outputs
-    "out is a file": (text("out", "precious"), BENCH, 2, ("`out`",)),
+    "out is a file": (text("out", "precious"), BENCH, 2, ("out` is a file",)),
     "out below a file": (text("file", "precious"), (*BENCH[:-1], "file/out"), 2, ("file/out",)),
     "out in a place without files": (nothing, (*BENCH[:-1], "/proc/out"), 2, ("/proc/out",)),
     "out that holds other things": (
         lambda f: [(f / "out").mkdir(), (f / "out" / "thesis.tex").write_text("x")],
         BENCH,
         2,
-        ("`out`",),
+        ("out` is not empty",),
     ),
     "two studies on one out": (held_by_another, (*BENCH[:-1], "busy"), 2, ("busy",)),
-    "resume of nothing": (nothing, (*BENCH, "--resume"), 2, ("`out`",)),
     "study that can't be read": (
         lambda f: [(f / "out").mkdir(), (f / "out" / "study.json").write_text("{")],
         ("report", "out"),

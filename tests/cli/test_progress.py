@@ -29,7 +29,7 @@ def story(progress: Progress, clock: Hand) -> None:
     progress.time(1.0, 300.0)
     clock.now += 12
     progress.done("int8", SimpleNamespace(status="refused", reason="accuracy fell by 3 pp"))
-    progress.done("plain", SimpleNamespace(status="ok", reason=""))
+    progress.done("plain", SimpleNamespace(status="ok", reason="", target="batch", batching="fixed"))
     clock.now += 1
     progress.best("plain, 1.0x")
     progress.best("plain, 1.0x")
@@ -43,7 +43,7 @@ def test_without_a_terminal_each_step_is_a_plain_line() -> None:
     assert out.getvalue().splitlines() == [
         "[   0 s] preparing int8",
         "[  12 s] int8: refused, accuracy fell by 3 pp",
-        "[  12 s] plain: measured",
+        "[  12 s] plain: measured (batch, fixed)",
         "[  13 s] best so far: plain, 1.0x",
     ]
 
