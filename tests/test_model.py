@@ -419,3 +419,32 @@ def test_modules_are_used_in_eval_mode(tmp_path: Path) -> None:
 
 def test_of_size_repeats_rows() -> None:
     assert of_size({"x": ROWS[:2]}, 3)["x"].tolist() == [ROWS[0].tolist(), ROWS[1].tolist(), ROWS[0].tolist()]
+
+
+def test_output_axes_follow_the_length_by_running_not_by_coincidence(tmp_path: Path) -> None:
+    class Pool(torch.nn.Module):
+        def forward(self, x):
+            return {"pooled": x.sum(1), "pairs": x @ x.mT, "odd": x[:, 1:]}
+
+    items = [np.ones((n, 8), np.float32) for n in (3, 8, 5)]  # the longest is as long as an item is wide
+    model = load(Pool(), tmp_path, materialise(items, None, tmp_path / "s"))
+    assert model.signature.inputs[0].shape == ("batch", "length", 8)
+    assert [t.shape for t in model.signature.outputs] == [
+        ("batch", 8),
+        ("batch", "length", "length"),
+        ("batch", "odd_1", 8),
+    ]
+
+
+def test_lengths_of_samples_count_for_the_work_of_a_file(tmp_path: Path) -> None:
+    samples = materialise({"ids": np.ones((4, 10), np.int64)}, None, tmp_path / "s")
+    model = load(graphs.attention(tmp_path / "a.onnx"), tmp_path, samples)
+    assert model.facts.macs_per_item == 10 * 10 * 8 * 2 + 10 * 5 * 8
+    ir = load(model.as_form("openvino"), tmp_path / "ir", samples)
+    assert ir.facts.macs_per_item == model.facts.macs_per_item
+
+
+def test_a_program_in_memory_is_a_model(tmp_path: Path) -> None:
+    program = torch.export.export(torch.nn.Linear(4, 3), (torch.ones(2, 4),))
+    model = load(program, tmp_path)
+    assert (model.signature.batch, model.forms) == (2, ("torch",))

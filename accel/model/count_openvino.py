@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
+
 from accel.model.facts import Counts
-from accel.model.signature import from_openvino, port_name
-from accel.samples.synthetic import example_length
+from accel.model.shapes import sizes_of
+from accel.model.signature import from_openvino
 
 _PASSIVE = {"Constant", "Parameter", "Result"}
 _SMALL_TYPES = ("i8", "u8", "i4", "u4", "nf4")
 
 
-def count_openvino(path: Path) -> Counts:
-    """Count the operators of an IR, its axes without a fixed size set as synthetic inputs have them."""
+def count_openvino(path: Path, example: Mapping[str, npt.NDArray[Any]] | None) -> Counts:
+    """Count the operators of an IR. example: real inputs, whose lengths stand in for axes without a fixed size."""
     import openvino
 
     model = openvino.Core().read_model(str(path))
-    shaped = _fix_shapes(model)
+    shaped = _fix_shapes(model, example)
     ops = model.get_ordered_ops()
     kinds = Counter(op.get_type_name() for op in ops)
     counts = Counts(operators={k: n for k, n in kinds.items() if k not in _PASSIVE})
@@ -36,15 +39,11 @@ def count_openvino(path: Path) -> Counts:
     return counts
 
 
-def _fix_shapes(model: Any) -> bool:
+def _fix_shapes(model: Any, example: Mapping[str, npt.NDArray[Any]] | None) -> bool:
     """Give every input a full shape at batch 1; False if the model refuses, then MACs stay unknown."""
     signature = from_openvino(model)
-    lead = 1 if signature.batch == "any" else signature.batch
-    wanted = {}
-    for index, (port, tensor) in enumerate(zip(model.inputs, signature.inputs, strict=True)):
-        assert port_name(port, index, "input") == tensor.name
-        rest = [s if isinstance(s, int) else example_length(tensor, a) for a, s in enumerate(tensor.shape)]
-        wanted[port] = [lead, *rest[1:]]
+    ports = zip(model.inputs, signature.inputs, strict=True)
+    wanted = {port: list(sizes_of(tensor, signature, example)) for port, tensor in ports}
     try:
         model.reshape(wanted)
     except RuntimeError:

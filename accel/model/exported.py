@@ -83,8 +83,16 @@ def store_exported(module: Any, path: Path, samples: object | None) -> str:
             program = torch.export.export(module.eval(), (), arguments, dynamic_shapes=free)
         except Exception:  # a fixed batch is better than none
             program = torch.export.export(module.eval(), (), arguments)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.export.save(program, str(path))
+    return store_program(program, path)
+
+
+def store_program(program: Any, path: Path) -> str:
+    """Save an ExportedProgram so that only this user can read it; returns the sha256."""
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
+    torch.export.save(program, str(path))
     path.chmod(0o600)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

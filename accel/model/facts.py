@@ -79,7 +79,7 @@ def _counted(model: Model) -> tuple[Counts, tuple[str, ...], bool]:
     if "openvino" in model.forms:
         from accel.model.count_openvino import count_openvino
 
-        return count_openvino(model.as_form("openvino")), (), False
+        return count_openvino(model.as_form("openvino"), model.example), (), False
     from accel.model.count_onnx import count_onnx
 
     try:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from accel.errors import VariantError
 from accel.model import convert
-from accel.model.signature import Arrays, of_size
-from accel.model.types import Facts, Signature, Source
+from accel.model.signature import Arrays, of_size, rows
+from accel.model.types import Facts, Signature, Source, Tensor
 from accel.samples.store import Samples
 
 Form = Literal["torch", "onnx", "openvino", "callable"]
@@ -67,7 +67,7 @@ class Model:
             signature=found.signature,
             folder=folder,
             forms={found.form: found.value},
-            example=None if found.example is None else of_size(found.example, _example_rows(found.signature)),
+            example=_example(found.signature, found.example, samples),
             notes=found.notes,
             seconds={"load": time.perf_counter() - started},
         )
@@ -165,8 +165,16 @@ class Model:
         return Path(tempfile.mkdtemp(prefix="made_", dir=self.folder))
 
 
-def _example_rows(signature: Signature) -> int:
-    return 2 if signature.batch == "any" else signature.batch
+def _example(signature: Signature, known: Arrays | None, samples: Samples | None) -> Arrays | None:
+    """Two rows, or one batch of the fixed size: what the signature was seen with, else samples that fit it."""
+    if known is None and samples is not None and all(_fits(t, samples.inputs.get(t.name)) for t in signature.inputs):
+        batch = rows(samples, 2)
+        known = {t.name: batch[t.name] for t in signature.inputs}
+    return None if known is None else of_size(known, 2 if signature.batch == "any" else signature.batch)
+
+
+def _fits(tensor: Tensor, array: Any) -> bool:
+    return array is not None and array.dtype.name == tensor.dtype and array.ndim == len(tensor.shape)
 
 
 def commit(folder: Path, make: Any, started: float) -> None:

@@ -48,7 +48,7 @@ def _roots(data: bytes) -> tuple[str, ...]:
 
 def _root(module: ModuleType | None) -> str | None:
     file = getattr(module, "__file__", None)
-    if module is None or not file or module.__name__ in ("__main__", "__mp_main__"):
+    if module is None or not file or module.__name__.partition(".")[0] in ("__main__", "__mp_main__", "accel"):
         return None
     path = Path(file).resolve()
     installed = {Path(p).resolve() for p in sysconfig.get_paths().values()} | {Path(sys.prefix).resolve()}

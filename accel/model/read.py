@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,12 +18,23 @@ from accel.model.factory import call_factory
 from accel.model.load import commit
 from accel.model.onnx_file import check_onnx, read_graph
 from accel.model.places import readable_file
-from accel.model.signature import Arrays, free_axes, from_onnx, from_openvino, observed, rows
+from accel.model.signature import (
+    Arrays,
+    free_axes,
+    from_onnx,
+    from_openvino,
+    observed,
+    rows,
+    shortest,
+    with_free_outputs,
+)
+from accel.model.source import is_torch_module
 from accel.model.types import Signature, Source
 from accel.samples.columns import column
 from accel.samples.given import read as read_samples
 from accel.samples.store import Samples
 
+T = TypeVar("T")
 _NEEDS_SAMPLES = (
     "doesn't say what goes in. Give samples (--samples), or a factory that returns (module, example inputs)."
 )
@@ -113,7 +124,7 @@ def _factory(source: Source, folder: Path, samples: Samples | None) -> Found:
         return msgspec.structs.replace(
             _onnx(msgspec.structs.replace(source, location=str(path)), folder), source=source
         )
-    if _is_module(given):
+    if is_torch_module(given):
         return _torch(source, given, example, samples)
     if callable(given):
         return _callable(source, given, samples)
@@ -121,13 +132,6 @@ def _factory(source: Source, folder: Path, samples: Samples | None) -> Found:
         f"The factory `{source.location}` returned a {type(given).__name__}, but must return a torch module, "
         "(module, example inputs), the path of an .onnx file or a function."
     )
-
-
-def _is_module(given: Any) -> bool:
-    import sys
-
-    torch: Any = sys.modules.get("torch")
-    return torch is not None and isinstance(given, torch.nn.Module)
 
 
 def _need_torch(what: str) -> None:
@@ -149,8 +153,13 @@ def _torch(source: Source, module: Any, example: Any, samples: Samples | None) -
     def run(inputs: Mapping[str, Any]) -> dict[str, Any]:
         return {name: as_numpy(value) for name, value in form(inputs).items()}
 
-    free = free_axes(samples) if samples is not None else {}
-    signature, arrays = _in_dtypes_that_run(run, _without_doubles(arrays, module), free)
+    arrays = _without_doubles(arrays, module)
+    free = {} if samples is None else _renamed({n: free_axes(samples).get(n, {}) for n in samples.inputs}, form.names)
+    signature, arrays = _in_dtypes_that_run(run, arrays, free)
+    short = None if samples is None else shortest(samples)
+    if short is not None:
+        short = {name: a.astype(arrays[name].dtype) for name, a in _renamed(short, form.names).items()}
+        signature = with_free_outputs(signature, run, arrays, short)
     return Found(source=source, form="torch", value=form, signature=signature, example=arrays)
 
 
@@ -201,8 +210,8 @@ def _in_dtypes_that_run(run: Any, arrays: Arrays, free: Any) -> tuple[Signature,
         return observed(run, cast, free), cast
 
 
-def _renamed(arrays: Arrays, names: tuple[str, ...]) -> Arrays:
-    """Samples under the module's names: by name where they agree, else in their order."""
+def _renamed(arrays: dict[str, T], names: tuple[str, ...]) -> dict[str, T]:
+    """What belongs to samples under the module's names: by name where they agree, else in their order."""
     if all(name in arrays for name in names):
         return {name: arrays[name] for name in names}
     if len(arrays) != len(names):
@@ -222,6 +231,9 @@ def _callable(source: Source, function: Any, samples: Samples | None) -> Found:
     call = Call.tried(function, rows(samples, 1))
     try:
         signature = observed(call, rows(samples, 2), free_axes(samples))
+        short = shortest(samples)
+        if short is not None:
+            signature = with_free_outputs(signature, call, rows(samples, 2), short)
     except VariantError as error:
         raise VariantError(f"the function `{source.name}` fails: {error.reason}", error.next_step) from error
     return Found(

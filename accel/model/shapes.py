@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accel.model.types import Signature
+from accel.model.types import Signature, Tensor
 from accel.samples.synthetic import example_length
 
 Shape = tuple[int, ...]
@@ -28,7 +28,7 @@ def shapes_of(
 
     model: the graph without external data. wanted: the nodes whose inputs and outputs matter.
     """
-    sizes = {t.name: _sizes(t.name, signature, example) for t in signature.inputs}
+    sizes = {t.name: sizes_of(t, signature, example) for t in signature.inputs}
     shapes: dict[str, Shape] = {t.name: tuple(t.dims) for t in model.graph.initializer}
     shapes |= _inferred(model, sizes)
     missing = sorted({n for node in wanted for n in (*node.input[:2], node.output[0]) if n and n not in shapes})
@@ -37,9 +37,9 @@ def shapes_of(
     return shapes
 
 
-def _sizes(name: str, signature: Signature, example: Mapping[str, npt.NDArray[Any]] | None) -> Shape:
-    tensor = next(t for t in signature.inputs if t.name == name)
-    known = (example or {}).get(name)
+def sizes_of(tensor: Tensor, signature: Signature, example: Mapping[str, npt.NDArray[Any]] | None) -> Shape:
+    """A full shape for an input at batch 1: the example's lengths, else those of synthetic inputs."""
+    known = (example or {}).get(tensor.name)
     lead = 1 if signature.batch == "any" else signature.batch
     rest = [
         size if isinstance(size, int) else int(known.shape[axis]) if known is not None else example_length(tensor, axis)

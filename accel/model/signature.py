@@ -17,8 +17,19 @@ BATCH = "batch"
 
 
 def rows(samples: Samples, count: int) -> Arrays:
-    """`count` sample rows (repeated from the start if there are fewer), as a batch."""
-    return samples.batch([i % samples.count for i in range(count)])
+    """`count` sample rows, the longest first where items are ragged (repeated if there are fewer), as a batch."""
+    order = _by_length(samples)
+    return samples.batch([order[i % samples.count] for i in range(count)])
+
+
+def shortest(samples: Samples) -> Arrays | None:
+    """The shortest sample as a batch of 1; None where all have one length."""
+    return samples.batch([_by_length(samples)[-1]]) if samples.ragged else None
+
+
+def _by_length(samples: Samples) -> list[int]:
+    lengths = sum(samples.lengths.values(), np.zeros(samples.count, np.int64))
+    return [int(i) for i in np.argsort(-lengths, kind="stable")]
 
 
 def observed(
@@ -90,15 +101,46 @@ def _described(
     for name, array in example.items():
         shape = [free.get(name, {}).get(axis, size) for axis, size in enumerate(array.shape)]
         inputs.append(Tensor(name, array.dtype.name, (lead, *shape[1:])))
-    lengths = {array.shape[axis]: word for n, array in example.items() for axis, word in free.get(n, {}).items()}
-    found = [Tensor(name, dtype_name(value), _output_shape(value, lead, lengths)) for name, value in outputs.items()]
+    found = [Tensor(name, dtype_name(value), _output_shape(value, lead)) for name, value in outputs.items()]
     return Signature(inputs=tuple(inputs), outputs=tuple(found), batch=batch)
 
 
-def _output_shape(value: Any, lead: int | str, lengths: Mapping[int, str]) -> tuple[int | str, ...]:
-    """An output axis as long as a ragged input axis is taken to follow it; the exported graph says for certain."""
+def _output_shape(value: Any, lead: int | str) -> tuple[int | str, ...]:
     shape = [int(size) for size in value.shape]
-    return (lead, *(lengths.get(size, size) for size in shape[1:])) if shape else ()
+    return (lead, *shape[1:]) if shape else ()
+
+
+def with_free_outputs(
+    signature: Signature,
+    run: Callable[[Mapping[str, npt.NDArray[Any]]], Mapping[str, Any]],
+    long: Arrays,
+    short: Arrays,
+) -> Signature:
+    """The signature with names for the output axes that differ between a long and a short item.
+
+    An axis as long as a ragged input axis bears its name, another one a name of its own.
+    """
+    words = {
+        long[t.name].shape[axis]: size
+        for t in signature.inputs
+        for axis, size in enumerate(t.shape)
+        if axis and isinstance(size, str)
+    }
+    lead = 1 if signature.batch == "any" else signature.batch
+    one, _ = _tried(run, long, lead)
+    other, failure = _tried(run, short, lead)
+    if one is None or other is None:
+        raise VariantError(f"the model fails on the shortest sample: {failure}", "Check that it takes every length.")
+    found = [_freed(t, one[t.name].shape, other[t.name].shape, words) for t in signature.outputs]
+    return Signature(inputs=signature.inputs, outputs=tuple(found), batch=signature.batch)
+
+
+def _freed(tensor: Tensor, long: tuple[int, ...], short: tuple[int, ...], words: Mapping[int, str]) -> Tensor:
+    shape = list(tensor.shape)
+    for axis, (one, other) in enumerate(zip(long, short, strict=True)):
+        if axis and one != other:
+            shape[axis] = words.get(one, f"{tensor.name}_{axis}")
+    return Tensor(tensor.name, tensor.dtype, tuple(shape))
 
 
 def dtype_name(value: Any) -> str:

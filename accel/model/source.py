@@ -47,6 +47,8 @@ def describe(
     """
     if isinstance(given, str | Path):
         source = _from_text(str(given), trust_file)
+    elif type(given).__name__ == "ExportedProgram":
+        source = _from_program(given, Path(folder))
     elif callable(given):
         source = _from_object(given, folder, samples)
     else:
@@ -87,6 +89,14 @@ def _from_object(given: Any, folder: Path, samples: object | None) -> Source:
     return Source(
         kind=kind, name=_plain(name), location=str(path), sha256=sha256, random_weights=random, sys_path=roots
     )
+
+
+def _from_program(program: Any, folder: Path) -> Source:
+    """A torch.export.ExportedProgram in memory, stored as a .pt2 of this study's own."""
+    from accel.model.exported import store_program
+
+    path = folder / "object.pt2"
+    return Source(kind="pt2", name="program", location=str(path), sha256=store_program(program, path), trusted=True)
 
 
 def _exported(module: Any, name: str, folder: Path, samples: object | None) -> Source | None:

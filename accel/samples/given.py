@@ -41,7 +41,7 @@ def read(given: object, *, count: int | None = None) -> Given:
     read. str or Path: .npz, .npy, a folder of .npy, `file.py:factory`, `package.module:factory`.
     """
     if isinstance(given, str) and is_factory(given):
-        return read(call_factory(given)[0], count=count)
+        return read(call_factory(str(Path(given).expanduser()))[0], count=count)
     if isinstance(given, str | Path):
         return _from_path(Path(given).expanduser())
     if isinstance(given, Mapping) or hasattr(given, "keys"):
