@@ -1,4 +1,4 @@
-"""Batch against online: throughput of a job and latency of a service, for the original and the winners, by `make bench`.
+"""Batch against online: throughput of a job and latency of a service, for the original and the winners.
 
 Each round drives a measure child, so the times of pytest-benchmark's table include what a round costs around the
 engine; the figures to read are in `extra_info`, each computed from the Result the round left behind:

@@ -11,7 +11,7 @@ from accel.model import Facts
 from accel.recipe import Variant
 
 
-class NotTried(VariantError):  # noqa: N818  # it is a decision, not an error
+class NotTried(VariantError):
     """A variant that isn't tried; `status`: "skipped" for a missing package, "refused" for what makes no sense."""
 
     def __init__(self, reason: str, next_step: str, status: str) -> None:
