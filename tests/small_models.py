@@ -71,9 +71,20 @@ class FileModel:
     def scratch(self) -> Path:
         return Path(tempfile.mkdtemp())
 
-    def derive(self, form: str, value: Any, *, precision: str | None = None, notes: tuple[str, ...] = ()) -> FileModel:
+    def derive(
+        self,
+        form: str,
+        value: Any,
+        *,
+        precision: str | None = None,
+        notes: tuple[str, ...] = (),
+        facts: Facts | None = None,
+    ) -> FileModel:
         notes = (*self.notes, *notes)
-        return FileModel(self.signature, {form: value}, precision=precision or self.precision, notes=notes)
+        made = FileModel(self.signature, {form: value}, precision=precision or self.precision, notes=notes)
+        made.facts = facts or self.facts
+        made.example = self.example
+        return made
 
 
 def _weights(rng: np.random.Generator, name: str, *shape: int) -> onnx.TensorProto:

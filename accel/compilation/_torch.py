@@ -52,6 +52,12 @@ def explain_torch(error: BaseException, doing: str) -> VariantError:
     return VariantError(f"torch failed while {doing}: {type(error).__name__}: {telling[:300]}", "Try another backend.")
 
 
+def import_quantized_operators(artefact: Artefact) -> None:
+    """A quantized program can only be loaded once its operators are registered, which importing torchao does."""
+    if artefact.stored == "int8":
+        import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401
+
+
 def save_example(model: Model, folder: Path) -> None:
     """Keep two rows of real inputs if the model has some, else of ones: compiling needs shapes, not values."""
     known = model.example or {}
@@ -132,10 +138,12 @@ def script(folder: Path, prepare: str, run: str) -> str:
     prepare: lines that may rebind `model`; run: the expression that calls it on the list `tensors`.
     """
     artefact = Artefact.load(folder)
+    import_quantized_operators(artefact)
     exported = (folder / EXPORTED).is_file() or _export(folder)
+    quantized = "import torchao.quantization.pt2e.quantize_pt2e\n" if artefact.stored == "int8" else ""
     load = f'model = torch.export.load(str(here / "{EXPORTED}")).module()\n' if exported else _STORED
     return (
-        f"import numpy as np\nimport torch\n\n{script_head(artefact)}INPUTS = {list(artefact.input_names)!r}\n"
+        f"import numpy as np\nimport torch\n{quantized}\n{script_head(artefact)}INPUTS = {list(artefact.input_names)!r}\n"
         f"{load}{prepare}\n\ndef predict(inputs):\n"
         "    tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in INPUTS]\n"
         f"    with torch.no_grad():\n        outputs = {run}\n"

@@ -12,7 +12,15 @@ import numpy.typing as npt
 
 from accel.compilation import Arrays, Effective, Refusal, threads_or
 from accel.compilation._artefact import Artefact, check_inputs
-from accel.compilation._torch import Direct, autocast, explain_torch, precision_of, save_example, script
+from accel.compilation._torch import (
+    Direct,
+    autocast,
+    explain_torch,
+    import_quantized_operators,
+    precision_of,
+    save_example,
+    script,
+)
 from accel.measurement.cgroup import usable_cores
 
 if TYPE_CHECKING:
@@ -55,10 +63,12 @@ class Eager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         from accel.model.torch_form import TorchForm
 
         torch.set_num_threads(threads_or(usable_cores(), self.threads))
+        artefact = Artefact.load(folder)
+        import_quantized_operators(artefact)
         form = TorchForm.open(folder)
         if self.channels_last:
             form.module.to(memory_format=torch.channels_last)
-        return EagerEngine(form, Artefact.load(folder), channels_last=self.channels_last)
+        return EagerEngine(form, artefact, channels_last=self.channels_last)
 
     def script(self, folder: Path) -> str:
         """Also exports the module into `folder` the first time."""

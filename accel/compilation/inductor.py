@@ -21,6 +21,7 @@ from accel.compilation._torch import (
     autocast,
     explain_torch,
     fewer,
+    import_quantized_operators,
     load_example,
     precision_of,
     save_example,
@@ -90,14 +91,15 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         artefact = Artefact.load(folder)
         # Only frozen graphs are matched to 8-bit kernels; unfrozen ones compute in float around each step.
         freezing = self.freezing or artefact.stored == "int8"
-        options = {**torch._inductor.list_mode_options(self.mode, True), "freezing": freezing}
+        import_quantized_operators(artefact)
         form = TorchForm.open(folder)
-        form.module.compile(options=options)
-        engine = InductorEngine(Direct(form), artefact, self._detail(freezing))
+        form.module.compile(mode=self.mode)
+        engine = InductorEngine(Direct(form), artefact, self._detail(freezing), freezing=freezing)
         try:
             with _cache_in(folder / _CACHE):
                 engine.warm_up(load_example(folder), folder / _CACHE)
         except Exception as error:
+            engine.close()
             raise explain_torch(error, "compiling the model") from error
         return engine
 
@@ -107,8 +109,11 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def script(self, folder: Path) -> str:
         """Also exports the module into `folder` the first time."""
         prepare = f"torch.set_num_threads({threads_or(usable_cores(), self.threads)})\n"
-        prepare += f'model = torch.compile(model, options={{"freezing": {self.freezing}}})\n'
-        if Artefact.load(folder).precision == "bf16":
+        artefact = Artefact.load(folder)
+        if self.freezing or artefact.stored == "int8":
+            prepare += "torch._inductor.config.freezing = True\n"
+        prepare += f'model = torch.compile(model, mode="{self.mode}")\n'
+        if artefact.precision == "bf16":
             prepare += 'compiled = model\n\n\ndef model(*tensors):\n    with torch.autocast("cpu", torch.bfloat16):\n'
             prepare += "        return compiled(*tensors)\n"
         return script(folder, prepare, "model(*tensors)")
@@ -142,7 +147,7 @@ class InductorEngine:
 
     parallel_runs = False
 
-    def __init__(self, call: Any, artefact: Artefact, detail: dict[str, str]) -> None:
+    def __init__(self, call: Any, artefact: Artefact, detail: dict[str, str], *, freezing: bool) -> None:
         import torch
 
         self.sizes = artefact.sizes
@@ -152,6 +157,10 @@ class InductorEngine:
         self._dtypes = {t.name: np.dtype(t.dtype) for t in artefact.inputs}
         self._names = artefact.output_names
         self._lock = threading.Lock()
+        # For the whole process until close(): as an option of torch.compile it reaches the compiler but not the
+        # tracer, and a size that is compiled later must be frozen as well.
+        self._frozen_before = torch._inductor.config.freezing
+        torch._inductor.config.freezing = freezing
         self.effective = Effective(
             precision="int8" if artefact.stored == "int8" else self._precision,
             threads=torch.get_num_threads(),
@@ -207,4 +216,7 @@ class InductorEngine:
             raise explain_torch(error, f"running a batch of {n}") from error
 
     def close(self) -> None:
+        import torch
+
+        torch._inductor.config.freezing = self._frozen_before
         self._call = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,7 @@ def quantize(asked: QuantizeStatic, model: Model, samples: Samples) -> Model:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             graph = _converted(form, model, calibration)
-            quantized = _as_form(graph, form.names)
+            quantized = _as_form(graph, form, model, calibration)
     except Exception as error:
         raise VariantError(
             f"torch can't quantize this module (PT2E): {type(error).__name__}: {_first_line(error)}",
@@ -52,7 +51,7 @@ def _converted(form: Any, model: Model, calibration: Calibration) -> Any:
     from torchao.quantization.pt2e import move_exported_model_to_eval
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    graph = _exported(form, model, calibration[0])
+    graph = _exported(form.flat_module(), form, model, calibration, strict=True).module()
     quantizer = x86.X86InductorQuantizer()
     quantizer.set_global(x86.get_default_x86_inductor_quantization_config(is_dynamic=False))
     with torch.no_grad():
@@ -61,51 +60,48 @@ def _converted(form: Any, model: Model, calibration: Calibration) -> Any:
             prepared(*[torch.from_numpy(batch[name]) for name in form.names])
         converted = convert_pt2e(prepared)
     move_exported_model_to_eval(converted)
+    for name, value in [*vars(converted).items()]:
+        # The 8-bit weights are plain attributes; only as buffers does freezing take them for constants.
+        if isinstance(value, torch.Tensor):
+            delattr(converted, name)
+            converted.register_buffer(name, value)
     return converted
 
 
-def _exported(form: Any, model: Model, example: dict[str, Any]) -> Any:
-    """strict=True: without it a ReLU module used twice is one node with two outputs, which the quantizer refuses."""
+def _as_form(graph: Any, form: Any, model: Model, calibration: Calibration) -> Any:
+    """A TorchForm that can be stored: the graph exported once more, since a live one can't be pickled."""
+    import torch
+
+    from accel.model.exported import exported_module
+    from accel.model.torch_form import TorchForm
+    from accel.model.tree import flatten
+
+    program = _exported(graph, form, model, calibration, strict=False)
+    spelt = tuple(program.graph_signature.user_inputs)
+    tree, _ = flatten(dict.fromkeys(spelt, torch.zeros(1)), root="input")
+    return TorchForm(exported_module(program), msgspec.structs.replace(tree, names=form.names))
+
+
+def _exported(module: Any, form: Any, model: Model, calibration: Calibration, *, strict: bool) -> Any:
+    """strict: for the flat module, since otherwise a ReLU used twice is one node with two outputs, which the quantizer
+    refuses; a graph that was exported before has a plain parameter for each input and is exported as it is.
+    """
     import torch
 
     inputs = {t.name: t for t in model.signature.inputs}
-    # Exported with two rows at least: torch takes an axis of length 1 for a constant.
-    rows = int(model.signature.batch) if model.signature.batch != "any" else max(2, len(next(iter(example.values()))))
+    example = calibration[0]
+    # With two rows at least: torch takes an axis of length 1 for a constant.
+    rows = int(model.signature.batch) if model.signature.batch != "any" else max(2, calibration.batch)
     tensors = tuple(torch.from_numpy(_of_rows(example[name], rows)) for name in form.names)
     free = [
         {i: torch.export.Dim.DYNAMIC for i, a in enumerate(inputs[n].shape) if isinstance(a, str)} for n in form.names
     ]
-    flat = form.flat_module()
-    return torch.export.export(flat, tensors, dynamic_shapes=(tuple(free),), strict=True).module()
+    shapes = (tuple(free),) if strict else tuple(free)
+    return torch.export.export(module, tensors, dynamic_shapes=shapes, strict=strict)
 
 
 def _of_rows(array: Any, rows: int) -> Any:
     return np.ascontiguousarray(np.resize(array, (rows, *array.shape[1:])))
-
-
-def _as_form(graph: Any, names: tuple[str, ...]) -> Any:
-    """A TorchForm around the graph, with one plain parameter for each of the original's input names."""
-    import torch
-
-    from accel.model.torch_form import TorchForm
-    from accel.model.tree import flatten
-
-    class Quantized(torch.nn.Module):  # type: ignore[misc]  # torch is imported late
-        def __init__(self) -> None:
-            super().__init__()
-            self.graph = graph
-
-        def forward(self, *tensors: Any) -> Any:
-            return self.graph(*tensors)
-
-    spelt = [f"input_{i}" for i in range(len(names))]
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    signature = inspect.Signature([inspect.Parameter(n, kind) for n in ("self", *spelt)])
-    Quantized.forward.__signature__ = signature  # type: ignore[attr-defined]
-    tree, _ = flatten(dict.fromkeys(spelt, torch.zeros(1)), root="input")
-    module = Quantized()
-    module.training = False
-    return TorchForm(module, msgspec.structs.replace(tree, names=names))
 
 
 def _counted(graph: Any) -> tuple[Counter[str], Counter[str]]:
