@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from accel.analysis.conclusion import Conclusion
 from accel.report.charts import Chart, Traces
 from accel.report.charts._theme import DARK
 
-WIDE_PX, PHONE_PX = {"wide": 740, "beside": 390, "below": 1190}, 336
+WIDE_PX, PHONE_PX = {"wide": 740, "beside": 390, "below": 960}, 336
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,15 +71,20 @@ def _drawn(name: str, chart: Chart, conclusion: Conclusion, traces: Traces, plac
 
 def picture(spec: dict[str, Any], prefix: str) -> str:
     """An SVG that scales and takes the page's font; ids are unique under `prefix` and the same on every drawing."""
-    import vl_convert
-
-    svg = str(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]))
+    svg = _svg(msgspec.json.encode(spec))
     ids: dict[str, str] = {}
     for old in re.findall(r'\bid="([^"]+)"', svg):
         ids.setdefault(old, f"{prefix}-{len(ids)}")
     for old, new in ids.items():
         svg = svg.replace(f'id="{old}"', f'id="{new}"').replace(f"url(#{old})", f"url(#{new})")
     return re.sub(r"<[^>]*>", lambda tag: _slim(tag[0]), svg).replace("<svg ", '<svg aria-hidden="true" ', 1)
+
+
+@lru_cache(maxsize=64)
+def _svg(spec: bytes) -> str:
+    import vl_convert
+
+    return str(vl_convert.vegalite_to_svg(spec.decode(), allowed_base_urls=[]))
 
 
 def _slim(tag: str) -> str:

@@ -107,7 +107,7 @@ def troubles(conclusion: Conclusion) -> tuple[Trouble, ...]:
             status=r.status.upper(),
             kind=r.status,
             reason=r.reason or "no reason was recorded",
-            next_step=r.next_step,
+            next_step=words.extra_step(r.reason, r.next_step),
             log_tail=r.log_tail,
             notes=r.notes,
         )
@@ -210,7 +210,7 @@ def _throughput(row: Row) -> Cell:
 def _rate(row: Row) -> Cell:
     if row.online is None:
         return _cell(words.NOTHING)
-    return _number(row.online.rate, 1.0, "predicted" if row.online.predicted else "", row.online.policy)
+    return _number(row.online.rate, 1.0, "predicted" if row.online.predicted else "", words.policy(row.online.policy))
 
 
 def _ratio(row: Row, comparison: Comparison | None) -> Cell:

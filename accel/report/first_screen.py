@@ -61,7 +61,9 @@ def first_screen(conclusion: Conclusion) -> FirstScreen:
         strip=(words.machine(record), words.day(record.created_unix_ns), took),
         labels=labels(conclusion),
         badge=conclusion.badge or conclusion.validity.upper(),
-        badge_kind=conclusion.validity,
+        badge_kind="unstable"
+        if conclusion.validity == "valid" and "screening" in labels(conclusion)
+        else conclusion.validity,
         headline=_pieces(conclusion),
         subline=conclusion.subline,
         cards=(_online(conclusion), _batch(conclusion)),
@@ -107,7 +109,8 @@ def _missing(conclusion: Conclusion, target: Literal["Online", "Batch"]) -> Card
         return Card(title=target, big="Not asked for", said="`--target both` measures it too.")
     if record.interrupted:
         return Card(title=target, big="Not measured yet", said="The study was interrupted; `--resume` continues it.")
-    return Card(title=target, big="Not measured", said="See what failed below.")
+    ran = any(r.status == "ok" for r in conclusion.rows)
+    return Card(title=target, big="Not measured", said="The budget ended before." if ran else "See what failed below.")
 
 
 def _online(conclusion: Conclusion) -> Card:
@@ -130,7 +133,7 @@ def _online(conclusion: Conclusion) -> Card:
         said=answer.sentence,
         facts=(
             *_latency_there(row, words.slo_percentile(conclusion.record)),
-            ("batching", there.policy),
+            ("batching", words.policy(there.policy)),
             *_shared_facts(row, original),
             _start(row),
         ),

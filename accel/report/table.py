@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from html import escape
@@ -16,10 +17,10 @@ from accel.units import show_seconds
 
 if TYPE_CHECKING:
     from rich.text import Text
-
 _STYLES = {"faster": "bold green", "slower": "bold yellow", "failed": "bold red", "refused": "bold red"}
 _QUIET = "dim"
 _NARROWEST = 72
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def text(conclusion: Conclusion, width: int = 80, *, colour: bool | None = None, report: str = "") -> str:
@@ -49,38 +50,34 @@ def text(conclusion: Conclusion, width: int = 80, *, colour: bool | None = None,
 
 
 def _parts(conclusion: Conclusion, report: str, width: int) -> Iterator[Any]:
-    from rich.text import Text
-
     record = conclusion.record
     took = f", {show_seconds(record.elapsed_s)}" if record.elapsed_s else ""
     head = f"{record.source.name} on {words.machine(record)} · {words.day(record.created_unix_ns)}"
-    yield Text(head, style="bold")
-    yield Text(f"{record.profile}{took} · {conclusion.badge or conclusion.validity.upper()}", style=_QUIET)
-    yield Text("")
+    yield _text(head, style="bold")
+    yield _text(f"{record.profile}{took} · {conclusion.badge or conclusion.validity.upper()}", style=_QUIET)
+    yield _text("")
     if conclusion.rows:
         yield _grid(conclusion, width)
-        yield Text("")
+        yield _text("")
     if any(_measured(row) for row in conclusion.rows):
-        yield Text(_legend(conclusion), style=_QUIET)
-        yield Text("")
+        yield _text(_legend(conclusion), style=_QUIET)
+        yield _text("")
     yield from _closing(conclusion, report)
 
 
 def _closing(conclusion: Conclusion, report: str) -> Iterator[Text]:
-    from rich.text import Text
-
-    yield Text(conclusion.headline, style="bold")
+    yield _text(conclusion.headline, style="bold")
     answers = [a for a in (conclusion.batch, conclusion.online) if a is not None]
     for answer in answers:
-        yield Text(answer.sentence)
+        yield _text(answer.sentence)
     if conclusion.record.interrupted:
-        yield Text("This study was interrupted; `--resume` continues it.")
+        yield _text("This study was interrupted; `--resume` continues it.")
     for line in conclusion.record.not_bought:
-        yield Text(f"Not bought: {line}", style=_QUIET)
+        yield _text(f"Not bought: {line}", style=_QUIET)
     for finding in sorted(conclusion.findings, key=lambda f: -f.weight)[:3]:
         command = f" Try: {finding.command}" if finding.command else ""
-        yield Text(f"· {finding.what}: {finding.why}{command}")
-    yield Text(f"Report: {report or _default_report(conclusion)}")
+        yield _text(f"· {words.sentence(finding.what, finding.why)}{command}")
+    yield _text(f"Report: {report or _default_report(conclusion)}")
 
 
 def _default_report(conclusion: Conclusion) -> str:
@@ -112,14 +109,14 @@ def _columns(conclusion: Conclusion) -> list[_Column]:
         return _Column(
             f"{name} {unit}",
             lambda r: words.value_of(getattr(r, name), scale),
-            lambda r: words.ends_of(getattr(r, name), scale),
+            lambda r: _narrow(getattr(r, name), scale),
         )
 
     def ratio(head: str, name: str) -> _Column:
         return _Column(head, lambda r: words.times(getattr(r, name)), lambda r: _ends(getattr(r, name)))
 
     columns = [latency("p50"), latency("p90"), latency("p99")]
-    columns.append(_Column("items/s", lambda r: words.value_of(r.throughput), lambda r: words.ends_of(r.throughput)))
+    columns.append(_Column("items/s", lambda r: words.value_of(r.throughput), lambda r: _narrow(r.throughput)))
     columns += [ratio("×latency", "speedup_latency"), ratio("×batch", "speedup_batch")]
     columns.append(_Column("accuracy", _accuracy, _accuracy_ends))
     columns.append(_Column("size", lambda r: _bytes(r.artefact_bytes), lambda r: _bytes(r.memory_bytes, missing="")))
@@ -128,15 +125,14 @@ def _columns(conclusion: Conclusion) -> list[_Column]:
 
 def _grid(conclusion: Conclusion, width: int) -> Any:
     from rich.table import Table
-    from rich.text import Text
 
     columns = _columns(conclusion)
     cell = width // len(columns)
     grid = Table.grid(padding=0, expand=False)
     grid.add_column(width=width, no_wrap=False)
     if any(_measured(row) for row in conclusion.rows):
-        grid.add_row(Text("".join(c.head.rjust(cell) for c in columns), style="bold"))
-    grid.add_row(Text("─" * cell * len(columns), style=_QUIET))
+        grid.add_row(_text("".join(c.head.rjust(cell) for c in columns), style="bold"))
+    grid.add_row(_text("─" * cell * len(columns), style=_QUIET))
     for row in conclusion.rows:
         for line in _lines(row, columns, cell):
             grid.add_row(line)
@@ -144,30 +140,33 @@ def _grid(conclusion: Conclusion, width: int) -> Any:
 
 
 def _lines(row: Row, columns: list[_Column], cell: int) -> Iterator[Text]:
-    from rich.text import Text
-
     yield _title(row, cell * len(columns))
     if _measured(row):
-        yield Text("".join(_fit(_plain(c.value(row)), cell) for c in columns))
-        yield Text("".join(_fit(_plain(c.small(row)), cell) for c in columns), style=_QUIET)
+        yield _text("".join(_fit(_plain(c.value(row)), cell) for c in columns))
+        yield _text("".join(_fit(_plain(c.small(row)), cell) for c in columns), style=_QUIET)
     if row.status != "ok" and row.reason:
-        yield Text(f"    {row.reason}")
-        if row.next_step:
-            yield Text(f"    next: {row.next_step}", style=_QUIET)
+        yield _text(f"    {row.reason}")
+        if step := words.extra_step(row.reason, row.next_step):
+            yield _text(f"    → {step}", style=_QUIET)
 
 
 def _title(row: Row, width: int) -> Text:
     """The name at the left; what it rests on and the verdict at the right."""
-    from rich.text import Text
-
     size = f"batch {row.batch_size}" if row.batch_size and row.status == "ok" else ""
     rests = ", ".join(filter(None, (size, _evidence(row))))
     verdict = _plain(words.status_word(row))
     gap = width - len(row.name) - len(rests) - len(verdict) - 2
-    title = Text(row.name, style="bold")
+    title = _text(row.name, style="bold")
     title.append(" " * max(gap, 2))
     title.append(f"{rests}  ", style=_QUIET)
     return title.append(verdict, style=_style(row))
+
+
+def _text(words: str, style: str = "") -> Text:
+    """Text without control characters, so that no name can move the cursor or recolour a terminal."""
+    from rich.text import Text
+
+    return Text(_CONTROL.sub(" ", words), style=style)
 
 
 def _measured(row: Row) -> bool:
@@ -201,7 +200,13 @@ def _evidence(row: Row) -> str:
 
 
 def _ends(comparison: Comparison | None) -> str:
-    return "" if comparison is None else words.ends_of(comparison.ratio)
+    return "" if comparison is None else _narrow(comparison.ratio)
+
+
+def _narrow(estimate: Estimate | None, scale: float = 1.0) -> str:
+    """An interval that fits its column: with three digits where more would not."""
+    ends = words.ends_of(estimate, scale)
+    return ends if len(ends) < 10 else words.ends_of(estimate, scale, short=True)
 
 
 def _accuracy(row: Row) -> str:

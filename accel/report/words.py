@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 import shlex
 from typing import Literal
 
@@ -49,11 +50,12 @@ def value_of(estimate: Estimate | None, scale: float = 1.0) -> str:
     return number(estimate.value / scale, half / scale)
 
 
-def ends_of(estimate: Estimate | None, scale: float = 1.0) -> str:
-    """The interval alone, such as `7.1–7.8`; an open end is written `?`."""
+def ends_of(estimate: Estimate | None, scale: float = 1.0, *, short: bool = False) -> str:
+    """The interval alone, such as `7.1–7.8`; an open end is written `?`. short: at most three digits."""
     half = None if estimate is None else half_width(estimate)
     if estimate is None or half is None:
         return ""
+    half = max(half, 0.02 * abs(estimate.value)) if short else half
     low, high = (
         number(end / scale, half / scale) if end is not None and math.isfinite(end) else "?"
         for end in (estimate.low, estimate.high)
@@ -141,6 +143,20 @@ def percent(value: float) -> str:
     return f"{100 * value:.1g} %" if value < 0.1 else f"{100 * value:.2g} %"
 
 
+def extra_step(reason: str, next_step: str) -> str:
+    """The next step, unless the reason says it already."""
+    return "" if next_step and next_step in reason else next_step
+
+
+def sentence(what: str, why: str) -> str:
+    """A finding in one line: `what` and `why` joined by a colon, or by nothing where `what` is a whole sentence.
+
+    >>> sentence("It is wrong.", "See below."), sentence("It is wrong", "see below.")
+    ('It is wrong. See below.', 'It is wrong: see below.')
+    """
+    return f"{what} {why}" if what[-1:] in ".!?" else f"{what}: {why}"
+
+
 def points(part: float) -> str:
     """A share as percentage points.
 
@@ -190,6 +206,15 @@ def what_it_is(variant: Variant) -> str:
     if variant.instances > 1:
         parts.append(f"{variant.instances} instances")
     return " → ".join(parts)
+
+
+def policy(text: str) -> str:
+    """A batching policy as one says it.
+
+    >>> policy("dynamic(max_size=16)"), policy("single")
+    ('dynamic, up to 16', 'single')
+    """
+    return re.sub(r"\(max_size=(\d+)\)$", r", up to \1", text)
 
 
 def bytes_or_dash(count: int | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from accel.report.charts._theme import MUTED, config
@@ -40,16 +41,18 @@ def flat(place: float, words: str, *, dash: list[int], colour: str = MUTED) -> l
 
 
 def ticks_125(low: float, high: float) -> list[float]:
-    """Axis values 1, 2, 5 times powers of ten that lie in a range.
+    """Axis values 1, 2, 5 times powers of ten that lie in a range; finer where those are fewer than four.
 
-    >>> ticks_125(4, 60)
-    [5.0, 10.0, 20.0, 50.0]
+    >>> ticks_125(4, 60), ticks_125(1.1, 5)
+    ([5.0, 10.0, 20.0, 50.0], [1.5, 2.0, 3.0, 4.0, 5.0])
     """
-    import math
-
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    values = [float(f"{step}e{power}") for power in range(first, last + 1) for step in (1, 2, 5)]
-    return [v for v in values if low <= v <= high]
+    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), tuple(k / 10 for k in range(10, 100, 2))):
+        values = [float(f"{step}e{power}") for power in range(first, last + 1) for step in steps]
+        inside = [v for v in values if low <= v <= high]
+        if len(inside) >= 4:
+            break
+    return inside
 
 
 def ticks_ratio(low: float, high: float) -> list[float]:
@@ -67,6 +70,7 @@ def finish(chart: Any, *, width: int | None, height: int | None) -> dict[str, An
     if width is not None and height is not None:
         chart = chart.properties(width=width, height=height)
     spec: dict[str, Any] = chart.to_dict()
+    spec.pop("$schema", None)  # an address; nothing in the page names one
     spec["config"] = config()
     spec["autosize"] = {"type": "fit-x", "contains": "padding"} if width is not None else {"type": "pad"}
     spec["padding"] = {"left": 0, "right": 6, "top": 6, "bottom": 4}

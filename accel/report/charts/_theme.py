@@ -57,13 +57,20 @@ def config() -> dict[str, Any]:
     }
     return {
         "font": FONT,
-        "background": None,
+        "background": "transparent",
         "view": {"stroke": None},
         "axis": axis,
         "axisY": {"grid": True},
         "text": {"color": INK, "fontSize": 12},
         "title": {"color": INK, "fontSize": 13, "anchor": "start", "fontWeight": "bold"},
-        "legend": {"labelColor": INK, "titleColor": MUTED, "labelFontSize": 12, "orient": "top", "title": None},
+        "legend": {
+            "labelColor": INK,
+            "titleColor": MUTED,
+            "labelFontSize": 12,
+            "orient": "top",
+            "title": None,
+            "columnPadding": 22,
+        },
     }
 
 

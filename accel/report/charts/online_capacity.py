@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import msgspec
@@ -34,6 +35,7 @@ class OnlineCapacity(msgspec.Struct, frozen=True, kw_only=True):
         held = [f"{_who(r)} {words.value_of(r.online.rate)}" for r in rows if r.online is not None]
         walls = "Dashed: what a batch job gets from the same variant." if any(r.throughput for r in rows) else ""
         guess = any(r.online is not None and r.online.predicted for r in rows)
+        walls = f"{walls} Line: a fit through the trials."
         said = f"Within the limit: {', '.join(held)}." if held else ""
         return " ".join(filter(None, (said, walls, "Predicted from measured service times." if guess else "")))
 
@@ -118,6 +120,21 @@ def _points(row: Row, frame: _Frame) -> list[dict[str, Any]]:
     return found
 
 
+def _fit(row: Row, frame: _Frame) -> list[dict[str, Any]]:
+    """A curve that never falls through the trials: neighbours that fall are pooled (isotonic regression of ln latency).
+
+    Source: Ayer et al. 1955, pool adjacent violators; each pool is drawn at its mean rate.
+    """
+    pools: list[tuple[float, float, int]] = []
+    for point in _points(row, frame):
+        pools.append((point["x"], math.log(point["y"]), 1))
+        while len(pools) > 1 and pools[-2][1] > pools[-1][1]:
+            (x1, y1, n1), (x2, y2, n2) = pools[-2:]
+            n = n1 + n2
+            pools[-2:] = [((x1 * n1 + x2 * n2) / n, (y1 * n1 + y2 * n2) / n, n)]
+    return [{"x": round(x, 4), "y": round(math.exp(y), 5), "variant": row.name, "level": "fit"} for x, y, _ in pools]
+
+
 def _slo(conclusion: Conclusion, frame: _Frame) -> tuple[list[Any], list[Any]]:
     """The line, and its words with a halo that keeps them readable across other lines."""
     import altair as alt
@@ -186,9 +203,10 @@ def _curves(conclusion: Conclusion, rows: list[Row], chosen: dict[str, str], fra
     ]
     colour = _colour(chosen, alt)
     place = {"x": frame.x(), "y": "y:Q", "color": colour}
-    aside = [p for r in rows if r not in main for p in _points(r, frame)]
+    fitted = [p for r in main for p in _fit(r, frame)]
+    aside = [p for r in rows if r not in main for p in _fit(r, frame)]
     thin = data(aside).mark_line(interpolate="monotone", strokeWidth=1.3).encode(**place, tooltip=tooltip)
-    line = data(values).mark_line(interpolate="monotone", strokeWidth=2.4).encode(**place)
+    line = data(fitted).mark_line(interpolate="monotone", strokeWidth=2.4).encode(**place)
     filled = data(firm).mark_point(filled=True, size=52, opacity=1).encode(**place, tooltip=tooltip)
     hollow = data(shaky).mark_point(filled=False, fill=PAPER, size=52, strokeWidth=1.8, opacity=1)
     layers = [thin, line, filled]
@@ -235,7 +253,7 @@ def _names(rows: list[Row], chosen: dict[str, str], frame: _Frame, width: int) -
     taken: list[tuple[float, float, int]] = []
     plot = width - 60
     for row in sorted(rows, key=lambda r: r.online.rate.value if r.online else 0.0):
-        end = _points(row, frame)[-1]
+        end = _fit(row, frame)[-1]
         text = _who(row)
         half = 3.6 * len(text)
         centre = min(max(end["x"] / frame.right * plot, half), plot - half)

@@ -45,7 +45,7 @@ class SetUpTime(msgspec.Struct, frozen=True, kw_only=True):
 
         values, totals = _values(rows)
         order = [_name(r) for r in rows]
-        right = max(t["total"] for t in totals) * 1.18
+        right = max(t["total"] for t in totals) * (1.18 if width > 500 else 1.6)
         x_axis = alt.Axis(title="seconds", tickCount=6, grid=True)
         x = alt.X("start:Q", scale=alt.Scale(domain=[0, right], nice=False), axis=x_axis)
         y_axis = alt.Axis(title=None, grid=False, labelLimit=190 if width > 500 else 110, labelColor=INK)

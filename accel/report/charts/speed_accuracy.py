@@ -37,7 +37,13 @@ class SpeedAccuracy(msgspec.Struct, frozen=True, kw_only=True):
         kind = "one request at a time" if _speed_kind(conclusion) == "latency" else "batch throughput"
         limit = words.points(conclusion.record.accuracy_drop)
         guard = f" A loss of more than {limit} is refused." if _measure(conclusion) == "metric" else ""
-        return f"Up and to the right is better. Speed-up of {kind} against the original.{guard} Bars: 95 % intervals."
+        untimed = [r for r in conclusion.rows if r.status == "refused" and _speed(r, conclusion) is None]
+        known = ", ".join(f"{r.name} ({words.accuracy(r.quality, interval=False)})" for r in untimed if r.quality)
+        left_out = f" Refused before it was timed: {known}." if known else ""
+        return (
+            f"Up and to the right is better. Speed-up of {kind} against the original.{guard} Bars: 95 % intervals."
+            + left_out
+        )
 
     def spec(self, conclusion: Conclusion, traces: Traces, width: int) -> dict[str, Any] | None:
         """None unless two variants have both a speed and an accuracy."""

@@ -73,10 +73,10 @@ def _bed(steps: tuple[Step, ...], right: float) -> list[dict[str, Any]]:
 
 def _bars(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    before = steps[0].value
+    before, doubt = steps[0].value, _doubt(steps)
     for i, step in enumerate(steps):
         kept, grown = min(before, step.value), abs(step.value - before)
-        tip = f"{_label(step)}: {_value(step)} ({step.variant})"
+        tip = f"{_label(step)}: {_value(step, doubt)} ({step.variant})"
         place = {"y": i + 0.44, "y2": i + 0.74, "tip": tip}
         found.append({"x": 0.0, "x2": kept, "colour": ORIGINAL, "opacity": 0.45 if i else 0.75, **place})
         if grown:
@@ -95,7 +95,7 @@ def _texts(steps: tuple[Step, ...], width: int, x: Any, y: Any) -> list[Any]:
         return data(values).mark_text(color=colour, **style).encode(x=at, y=y, text="text:N")
 
     layers: list[Any] = []
-    before = 0.0
+    before, doubt = 0.0, _doubt(steps)
     for i, step in enumerate(steps):
         strong, weak = _gain(step)
         top = i + 0.28
@@ -109,7 +109,9 @@ def _texts(steps: tuple[Step, ...], width: int, x: Any, y: Any) -> list[Any]:
                 align="right",
                 fontWeight="bold",
             ),
-            text(x, [{"x": max(step.value, before), "y": i + 0.59, "text": _value(step)}], INK, dx=7, fontSize=13),
+            text(
+                x, [{"x": max(step.value, before), "y": i + 0.59, "text": _value(step, doubt)}], INK, dx=7, fontSize=13
+            ),
         ]
         before = step.value
     return layers
@@ -119,8 +121,16 @@ def _label(step: Step) -> str:
     return "original" if step.strategy == "original" else f"+ {step.strategy}"
 
 
-def _value(step: Step) -> str:
-    return f"{step.value:.3g}/s" if step.unit in _RATE_UNITS else f"{step.value:.3g} {step.unit}"
+def _value(step: Step, doubt: float) -> str:
+    """The value with the digits that a relative half-width of `doubt` allows."""
+    text = words.number(step.value, doubt * step.value)
+    return f"{text}/s" if step.unit in _RATE_UNITS else f"{text} {step.unit}"
+
+
+def _doubt(steps: tuple[Step, ...]) -> float:
+    """The smallest relative half-width among the steps' ratios; they are what is known of the values' intervals."""
+    halves = [(h / s.ratio.value) for s in steps if s.ratio is not None and (h := words.half_width(s.ratio))]
+    return min(halves, default=0.05)
 
 
 def _gain(step: Step) -> tuple[str, str]:

@@ -34,6 +34,7 @@
   if (typeof vegaEmbed !== "function") return;
   const specs = JSON.parse(document.getElementById("specs").textContent);
   const options = {
+    mode: "vega-lite",
     actions: false,
     renderer: "svg",
     ast: true,
