@@ -43,7 +43,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     operators: how often each operator type occurs.
     kind: by what does most multiply-accumulates, see `accel.model.facts`.
     depthwise_share: share of the convolutions wider than 1x1 that are depthwise (one input channel a group).
-    macs_per_item: multiply-accumulates of Conv, MatMul and Gemm at batch 1; null where shapes can't be inferred.
+    macs_per_item: multiply-accumulates of Conv, MatMul and Gemm at batch 1 (ragged inputs as long as the longest
+        sample); null where shapes can't be inferred.
     vocabulary: input name -> rows of the smallest embedding it is looked up in, for synthetic token ids.
     """
 

@@ -18,7 +18,7 @@ def split(count: int, *, seed: int, calibration: int | None = None) -> tuple[Int
     Raises InputError if the asked number leaves nothing to judge by.
 
     >>> [part.tolist() for part in split(4, seed=0)[:2]]
-    [[2], [0, 1, 3]]
+    [[1], [0, 2, 3]]
     """
     if calibration is not None and not 0 <= calibration < count:
         raise InputError(
