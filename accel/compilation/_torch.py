@@ -143,7 +143,8 @@ def script(folder: Path, prepare: str, run: str) -> str:
     quantized = "import torchao.quantization.pt2e.quantize_pt2e\n" if artefact.stored == "int8" else ""
     load = f'model = torch.export.load(str(here / "{EXPORTED}")).module()\n' if exported else _STORED
     return (
-        f"import numpy as np\nimport torch\n{quantized}\n{script_head(artefact)}INPUTS = {list(artefact.input_names)!r}\n"
+        f"import numpy as np\nimport torch\n{quantized}\n{script_head(artefact)}"
+        f"INPUTS = {list(artefact.input_names)!r}\n"
         f"{load}{prepare}\n\ndef predict(inputs):\n"
         "    tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in INPUTS]\n"
         f"    with torch.no_grad():\n        outputs = {run}\n"
