@@ -47,7 +47,9 @@ def test_the_specification_is_valid_and_drawn_without_warnings(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("case", sorted(example.odd_cases()))
+@pytest.mark.parametrize(
+    "case", ["no winner", "no online", "synthetic", "random weights", "predicted", "one open interval"]
+)
 def test_every_odd_study_gives_a_valid_specification_or_none(name: str, case: str) -> None:
     spec = spec_of(name, case)
     if spec is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -409,6 +410,7 @@ def trace(median_s: float, n: int, seed: int, warmup: int = 10) -> Trace:
     )
 
 
+@cache
 def traces() -> Mapping[str, Trace]:
     return {
         "torch eager": trace(0.0124, 1200, 1),
@@ -417,6 +419,7 @@ def traces() -> Mapping[str, Trace]:
     }
 
 
+@cache
 def odd_cases() -> dict[str, Conclusion]:
     """Everything that makes a first screen look different."""
     usual = conclusion()

@@ -14,7 +14,7 @@ from accel.report.charts._draw import data, finish, label, ticks_125
 from accel.report.charts._theme import BAD, MUTED, PAPER, colours, leading, scale, short, winners
 from accel.units import show_seconds
 
-_MOST, _CEILING = 4, 12.0
+_MOST, _CEILING, _MARGIN_PX = 4, 12.0, 60
 
 
 class OnlineCapacity(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class OnlineCapacity(msgspec.Struct, frozen=True, kw_only=True):
             return None
         frame = _Frame.around(rows, limit * 1e3)
         chosen = colours(conclusion, rows)
-        limit_line, limit_label = _slo(conclusion, frame)
+        limit_line, limit_label = _slo(conclusion, frame, width)
         layers = [
             *limit_line,
             _bands(_main(conclusion, rows), chosen, frame),
@@ -79,11 +79,15 @@ class _Frame(msgspec.Struct, frozen=True):
         highest = min(max([q for _, q in points] + [limit]), _CEILING * limit)
         return cls(limit, max(rates + walls) * 1.12, lowest / 1.5, max(highest, limit * 2) * 2.4)
 
+    def above(self, y: float) -> float:
+        """How far up `y` milliseconds lie, as a share of the height."""
+        return math.log(y / self.low) / math.log(self.high / self.low)
+
     def x(self) -> Any:
         import altair as alt
 
         title = "requests per second, arriving by themselves"
-        axis = alt.Axis(title=title, tickCount=7, grid=False)
+        axis = alt.Axis(title=title, tickCount=5, grid=False)
         return alt.X("x:Q", scale=alt.Scale(domain=[0, self.right], nice=False), axis=axis)
 
     def y(self, title: str) -> Any:
@@ -135,7 +139,7 @@ def _fit(row: Row, frame: _Frame) -> list[dict[str, Any]]:
     return [{"x": round(x, 4), "y": round(math.exp(y), 5), "variant": row.name, "level": "fit"} for x, y, _ in pools]
 
 
-def _slo(conclusion: Conclusion, frame: _Frame) -> tuple[list[Any], list[Any]]:
+def _slo(conclusion: Conclusion, frame: _Frame, width: int) -> tuple[list[Any], list[Any]]:
     """The line, and its words with a halo that keeps them readable across other lines."""
     import altair as alt
 
@@ -144,13 +148,26 @@ def _slo(conclusion: Conclusion, frame: _Frame) -> tuple[list[Any], list[Any]]:
     text = f"SLO {percentile} = {show_seconds(frame.limit / 1e3)}{assumed}"
     rule = data([{"y": frame.limit}]).mark_rule(color=BAD, strokeWidth=1.5)
     rule = rule.encode(y=frame.y(f"{percentile} from schedule, ms (log)"))
-    below = any(r.online and r.online.rate.value > 0.72 * frame.right for r in _shown(conclusion))
-    side = {"baseline": "top", "dy": 6} if below else {"baseline": "bottom", "dy": -5}
-    end = data([{"y": frame.limit, "text": text}])
-    halo = {"align": "right", "fontSize": 12, **side}
-    place = {"x": alt.value("width"), "y": "y:Q", "text": "text:N"}
+    at, style = _free_place(conclusion, frame, width)
+    end = data([{"y": frame.limit, "text": text, "x": at}])
+    halo = {"fontSize": 12, **style}
+    place = {"x": alt.X("x:Q"), "y": "y:Q", "text": "text:N"}
     behind = end.mark_text(stroke=PAPER, strokeWidth=5, **halo).encode(**place)
     return [rule], [behind, end.mark_text(color=BAD, **halo).encode(**place)]
+
+
+def _free_place(conclusion: Conclusion, frame: _Frame, width: int) -> tuple[float, dict[str, Any]]:
+    """Where the SLO's words touch least: at the right end, else between two crossings, else under the line."""
+    plot = width - _MARGIN_PX
+    crossings = sorted(r.online.rate.value / frame.right * plot for r in _shown(conclusion) if r.online)
+    above = {"align": "right", "baseline": "bottom", "dy": -5}
+    if crossings[-1] < plot - 130:
+        return frame.right, above
+    gaps = [(b - a, (a + b) / 2) for a, b in zip([0.0, *crossings], crossings, strict=False)]
+    widest, middle = max(gaps)
+    if widest >= 210:
+        return middle / plot * frame.right, {**above, "align": "center"}
+    return frame.right, {"align": "right", "baseline": "top", "dy": 6}
 
 
 def _bands(rows: list[Row], chosen: dict[str, str], frame: _Frame) -> Any:
@@ -238,7 +255,7 @@ def _crossings(rows: list[Row], chosen: dict[str, str], frame: _Frame, width: in
             filled=False, fill=PAPER, stroke=colour, size=120, strokeWidth=2.4, opacity=1
         )
         text = f"{words.value_of(row.online.rate)}/s"
-        cramped = x / frame.right * (width - 60) < 9 * len(text) + 14
+        cramped = x / frame.right * (width - _MARGIN_PX) < 9 * len(text) + 14
         side = {"align": "left", "dx": 10, "dy": 14} if cramped else {"align": "right", "dx": -9, "dy": -12}
         layers += [
             ring.encode(x="x:Q", y="y:Q"),
@@ -250,18 +267,18 @@ def _crossings(rows: list[Row], chosen: dict[str, str], frame: _Frame, width: in
 def _names(rows: list[Row], chosen: dict[str, str], frame: _Frame, width: int) -> list[Any]:
     """Names above the curves' upper ends, lifted where two would touch."""
     layers: list[Any] = []
-    taken: list[tuple[float, float, int]] = []
-    plot = width - 60
+    taken: list[tuple[float, float, float]] = []
+    plot = width - _MARGIN_PX
     for row in sorted(rows, key=lambda r: r.online.rate.value if r.online else 0.0):
         end = _fit(row, frame)[-1]
         text = _who(row)
         half = 3.6 * len(text)
         centre = min(max(end["x"] / frame.right * plot, half), plot - half)
-        lift = 0
-        while any(level == lift and abs(centre - other) < half + size for other, size, level in taken):
-            lift += 1
-        taken.append((centre, half, lift))
+        height, lift = frame.above(end["y"]) * (330 if width > 500 else 300), 14
+        while any(abs(height + lift - y) < 15 and abs(centre - x) < half + size for x, size, y in taken):
+            lift += 5
+        taken.append((centre, half, height + lift))
         x = centre / plot * frame.right
         weight = "normal" if row.is_baseline else "bold"
-        layers.append(label(x, end["y"], text, chosen[row.name], align="center", dy=-14 - 16 * lift, fontWeight=weight))
+        layers.append(label(x, end["y"], text, chosen[row.name], align="center", dy=-lift, fontWeight=weight))
     return layers

@@ -63,5 +63,9 @@
       draw(entry.target);
     }
   }, { rootMargin: "300px" });
-  for (const still of document.querySelectorAll("[data-spec]")) watch.observe(still);
+  for (const still of document.querySelectorAll("[data-spec]")) {
+    const box = still.getBoundingClientRect();
+    if (box.height > 0 && box.top < innerHeight + 300) draw(still);
+    else watch.observe(still);
+  }
 })();
