@@ -64,6 +64,22 @@ def reference(kind: str, forms: tuple[str, ...] = ()) -> Variant:
     return msgspec.structs.replace(_of_source(kind, forms, "reference"), name="reference")
 
 
+def backends() -> tuple[str, ...]:
+    """The backends that some default order uses, in the order in which they are first named."""
+    kinds = sorted(p.stem for p in FOLDER.glob("*.toml") if p.stem != "sources")
+    return tuple(dict.fromkeys(e.variant.backend.name for kind in kinds for e in entries(kind)))
+
+
+def of_runtime(package: str) -> tuple[Variant, ...]:
+    """Plain variants of every backend that runs on a package, so that a study can say what installing it would add."""
+    found = (plugins.load("compilation", name).runtime == package for name in plugins.names("compilation"))
+    return tuple(
+        Variant(name=name, backend=Named(name))
+        for name, fits in zip(plugins.names("compilation"), found, strict=True)
+        if fits
+    )
+
+
 def _of_source(kind: str, forms: tuple[str, ...], role: str) -> Variant:
     table = _toml("sources")
     # Facts list forms with the one the model came in first, since the others are made from it.

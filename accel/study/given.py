@@ -35,7 +35,7 @@ def give(value: Any, folder: Path, name: str) -> Given:
     if value is None:
         return Given("none")
     if isinstance(value, str | os.PathLike):
-        return Given("text", os.fspath(value))
+        return Given("text", absolute(os.fspath(value)))
     if not isinstance(value, Mapping) and not hasattr(value, "shape") and not callable(value):
         value = list(islice(value, _MOST_ITEMS)) if isinstance(value, Iterable) else value
     import cloudpickle
@@ -54,6 +54,19 @@ def give(value: Any, folder: Path, name: str) -> Given:
     import sys
 
     return Given("object", str(path), hashlib.sha256(data).hexdigest(), tuple(p for p in sys.path if p))
+
+
+def absolute(text: str) -> str:
+    """A path or `file.py:name` from here, since a child works in another folder; other words stay as they are.
+
+    >>> absolute("accuracy"), absolute("package.module:name")
+    ('accuracy', 'package.module:name')
+    """
+    where, colon, name = text.rpartition(":")
+    if colon and where.endswith(".py"):
+        return f"{Path(where).expanduser().absolute()}:{name}"
+    path = Path(text).expanduser()
+    return str(path.absolute()) if path.exists() or path.suffix in (".npz", ".npy") or os.sep in text else text
 
 
 def take(given: Given) -> Any:

@@ -11,21 +11,20 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from accel import units
+from accel import plugins, units
 from accel.analysis import Estimate
 from accel.analysis.percentiles import quantile_estimate
 from accel.errors import InputError
 from accel.measurement.machine import detect, env_id
 from accel.measurement.trace import Trace
-from accel.model import describe
 from accel.plugins import Named
-from accel.recipe import Variant
-from accel.result import Result, Witness
+from accel.result import Result, SetUp, Witness
+from accel.study import defaults
 from accel.study.folder import StudyFolder
-from accel.study.live import Live, Turn, memory_limit_bytes
-from accel.study.prepare import Workshop
+from accel.study.live import Live, Turn
+from accel.study.prepare import Prepared
 from accel.study.profiles import profile as profile_of
-from accel.study.requests import calls
+from accel.study.requests import REQUEST, Calls, calls
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,17 +97,18 @@ def measure(
         return _measured(calls(function, samples), scenario, seconds, workers, seed, Path(place) / "study")
 
 
-def _measured(what: Any, scenario: Named, seconds: float, workers: int, seed: int, place: Path) -> Measurement:
-    folder = StudyFolder(place)
-    folder.create(resume=False)
-    source = describe(what, folder=folder.model, name="function")
-    workshop = Workshop(folder, source, memory_limit_bytes=memory_limit_bytes(), timeout_s=300.0)
-    numbers = {"request": np.arange(len(what.items), dtype=np.int64)}
+def _measured(what: Calls, scenario: Named, seconds: float, workers: int, seed: int, place: Path) -> Measurement:
     from accel.samples import materialise
 
-    materialise(numbers, None, folder.samples, seed=seed, calibration=0)
-    variant = Variant(name="function", backend=Named("callable"), instances=workers)
-    prepared = workshop.prepare(variant, None, lambda _: None)
+    folder = StudyFolder(place)
+    folder.create(resume=False)
+    materialise({REQUEST: np.arange(len(what.items))}, None, folder.samples, seed=seed, calibration=0)
+    variant = msgspec.structs.replace(defaults.baseline("callable"), instances=workers)
+    backend: Any = plugins.make("compilation", variant.backend)
+    artefact = folder.artefacts / variant.name
+    artefact.mkdir()
+    backend.build(what, artefact)
+    prepared = Prepared(variant=variant, folder=str(artefact), form="callable", set_up=SetUp(), artefact_bytes=0)
     turn = Turn(
         run_id="measure",
         phase="measure",

@@ -15,6 +15,7 @@ from accel import plugins, units
 from accel.errors import InputError, nearest
 from accel.plugins import Named
 from accel.recipe import Recipe, Slo, Variant, parse_slo, parse_variant, read, variant_name
+from accel.study import defaults
 from accel.study.profiles import Profile, profile
 
 TARGETS = ("batch", "online", "both")
@@ -65,7 +66,7 @@ def resolve(model: Any, **given: Any) -> Options:
     chosen = profile(pick("profile", "quick"))
     slo_text = pick("slo")
     variants = tuple(_variant(v) for v in said.get("variants", recipe.variants if recipe else ()))
-    defaults = pick("defaults")
+    with_defaults = pick("defaults")
     source = recipe.model if recipe is not None else model
     return Options(
         model=source,
@@ -82,7 +83,7 @@ def resolve(model: Any, **given: Any) -> Options:
         compressions=tuple(plugins.parse("compression", c) for c in _many(said.get("compression", ()))),
         sizes=_sizes(_many(said.get("batch", ()))),
         variants=variants,
-        defaults=bool(defaults) if defaults is not None else not variants,
+        defaults=bool(with_defaults) if with_defaults is not None else not variants,
         name=_name(pick("name"), source),
         random_weights=bool(pick("random_weights", False)),
         padding=pick("padding", 0),
@@ -96,14 +97,11 @@ def _recipe(model: Any) -> Recipe | None:
     if isinstance(model, str) and model == "demo":
         from accel import demo
 
-        recipe = read(demo.recipe_path())
-        source = demo.model_source()
+        recipe = demo.recipe()
         # Without torch the demo starts from its ONNX form; the torch rows stay, and say what to install.
-        torch_rows = (
-            tuple(Variant(name=n, backend=Named(n)) for n in ("eager", "inductor")) if ".onnx" in source else ()
-        )
+        torch_rows = defaults.of_runtime("torch") if recipe.model.endswith(".onnx") else ()
         return msgspec.structs.replace(
-            recipe, model=source, samples=str(demo.samples_path()), variants=(*torch_rows, *recipe.variants)
+            recipe, samples=str(demo.samples_path()), defaults=True, variants=(*torch_rows, *recipe.variants)
         )
     if isinstance(model, str | os.PathLike) and os.fspath(model).endswith(".toml"):
         return read(Path(model))
@@ -163,9 +161,9 @@ def default_folder(name: str) -> Path:
     return path
 
 
-def asked_variants(options: Options, defaults: Sequence[Variant]) -> list[Variant]:
+def asked_variants(options: Options, proposed: Sequence[Variant]) -> list[Variant]:
     """The recipe's own variants first, since somebody asked for them, then the defaults or what --backend asks for."""
-    chosen = list(defaults) if options.defaults else []
+    chosen = list(proposed) if options.defaults else []
     if options.backends or options.compressions:
         chosen = _restricted(options)
     names = {v.name for v in options.variants}
@@ -173,15 +171,13 @@ def asked_variants(options: Options, defaults: Sequence[Variant]) -> list[Varian
 
 
 def _restricted(options: Options) -> list[Variant]:
-    """Every asked backend alone and with every asked compression; without a backend, those that can take it."""
-    backends = options.backends or tuple(Named(n) for n in ("onnxruntime", "openvino"))
-    found = (
-        []
-        if options.compressions and not options.backends
-        else [Variant(name=variant_name((), b), backend=b) for b in backends]
-    )
+    """Every asked backend alone and with every asked compression; without a backend, all that take the compression."""
+    found = [Variant(name=variant_name((), b), backend=b) for b in options.backends]
     for compression in options.compressions:
+        technique: Any = plugins.make("compression", compression)
+        able = [Named(name) for name in defaults.backends() if technique.reads(name)]
         found += [
-            Variant(name=variant_name((compression,), b), backend=b, compression=(compression,)) for b in backends
+            Variant(name=variant_name((compression,), b), backend=b, compression=(compression,))
+            for b in options.backends or able
         ]
     return found

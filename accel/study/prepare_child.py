@@ -41,7 +41,9 @@ def inspect(command: dict[str, Any]) -> dict[str, Any]:
     stage("loading the model")
     model = Model.load(source, folder, samples)
     if samples is None:
-        samples = materialise(None, model.signature, where, count=_synthetic_count(model), **terms)
+        samples = materialise(
+            None, model.signature, where, count=_synthetic_count(model), vocabulary=model.facts.vocabulary, **terms
+        )
     elif source.kind != "callable":
         samples = matched(samples, model.signature, where)
     if "torch" in model.forms:

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from accel.errors import InputError
+from accel.model.types import Signature, Tensor
 from accel.samples.given import Given, read
+
+REQUEST, ANSWERED = "request", "answered"
 
 
 class Calls:
@@ -23,15 +26,27 @@ class Calls:
         self.items = items
         self.style = style
 
-    def __call__(self, request: Any) -> dict[str, Any]:
+    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a batch of request numbers, one call each; the answers themselves aren't kept."""
-        for number in np.asarray(request).ravel():
+        request = inputs[REQUEST]
+        for number in request:
             item = self.items[int(number)]
             if self.style == "keywords":
                 self.function(**item)
             else:
                 self.function(item)
-        return {"answered": np.ones(len(request), np.int8)}
+        return {ANSWERED: np.ones(len(request), np.int8)}
+
+    # What a backend needs to know of a model to store this one.
+    precision = "float32"
+    notes: tuple[str, ...] = ()
+    signature = Signature(
+        inputs=(Tensor("request", "int64", ("batch",)),), outputs=(Tensor("answered", "int8", ("batch",)),), batch="any"
+    )
+
+    def as_form(self, form: str) -> Calls:
+        """Itself: a function has no other form."""
+        return self
 
 
 def calls(function: Callable[..., Any], samples: Any) -> Calls:

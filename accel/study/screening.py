@@ -27,12 +27,17 @@ def screen(funnel: Funnel) -> None:
         is_baseline = variant.name == funnel.record.baseline
         if _screened(funnel, variant):
             continue
-        if not is_baseline and not funnel.budget.allows_screening():
+        if not (is_baseline or funnel.budget.allows_screening() or _first_candidate(funnel)):
             funnel.not_bought.append(f"`{variant.name}` was not tried: the budget was needed for the comparison")
             continue
         _screen_one(funnel, variant, "baseline" if is_baseline else "candidate")
         _say_first_answer(funnel)
     _say_first_answer(funnel, force=True)
+
+
+def _first_candidate(funnel: Funnel) -> bool:
+    """One candidate is always tried, or there would be nothing to compare with."""
+    return funnel.budget.left_s() > 0 and not any(r.role == "candidate" for r in funnel.results.values())
 
 
 def _screened(funnel: Funnel, variant: Variant) -> bool:

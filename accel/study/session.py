@@ -18,7 +18,7 @@ from accel.measurement.isolation import Child
 from accel.measurement.machine import detect, env_id
 from accel.model import Facts, Signature, Source, describe
 from accel.recipe import Variant
-from accel.result import Quality, Result, SetUp
+from accel.result import Result
 from accel.samples import Samples
 from accel.study import defaults, missing
 from accel.study.budget import Budget
@@ -114,6 +114,7 @@ class Session:
             trust_file=options.trust_file,
             random_weights=options.random_weights,
             name=options.name,
+            samples=options.samples,
         )
         given = {n: give(getattr(options, n), self.folder.model, n) for n in ("samples", "labels", "metric")}
         self.progress.stage("looking at the model")
@@ -199,18 +200,26 @@ class Session:
         self.progress.stage("reference outputs")
         try:
             prepared = self._prepare(variant, workshop, context, record)
-            with Live(prepared, self.folder, self.options.profile, seed=record.seed, tag="reference") as live:
-                ids = [int(i) for i in Samples.open(self.folder.samples).evaluation]
-                batch = live.sizes[-1] if live.sizes else 8
-                probe = ids[: max(batch, 8)]
-                took = live.answer(probe, batch, out, timeout_s=300.0)
-                took = min(took, live.answer(probe, batch, out, timeout_s=300.0))
-                most = int(max(_LEAST_EVALUATION, _REFERENCE_S * max(1.0, record.budget_s / 300) / (took / len(probe))))
-                context.reference_ids = tuple(ids[:most])
-                context.reference_s = live.answer(list(context.reference_ids), batch, out, timeout_s=1800.0)
+            try:
+                self._answer_all(prepared, record, context, out, batch=8)
+            except VariantError:
+                self._answer_all(prepared, record, context, out, batch=1)
         except VariantError as error:
-            raise NothingMeasured(f"The model itself doesn't run: {error.reason}. {error.next_step}".strip()) from None
+            sentences = (f"The model itself doesn't run: {error.reason}".rstrip("."), error.next_step)
+            raise NothingMeasured(". ".join(s for s in sentences if s).rstrip(".") + ".") from None
         self._write_context(context)
+
+    def _answer_all(self, prepared: Prepared, record: StudyRecord, context: Context, out: Path, *, batch: int) -> None:
+        """The reference's outputs for as many evaluation samples as a fair share of the time allows."""
+        with Live(prepared, self.folder, self.options.profile, seed=record.seed, tag=f"reference-{batch}") as live:
+            ids = [int(i) for i in Samples.open(self.folder.samples).evaluation]
+            batch = live.sizes[-1] if live.sizes else batch
+            probe = ids[: max(batch, 8)]
+            took = min(live.answer(probe, batch, out, timeout_s=300.0) for _ in range(2))
+            share_s = _REFERENCE_S * max(1.0, record.budget_s / 300)
+            most = int(max(_LEAST_EVALUATION, share_s / (took / len(probe))))
+            context.reference_ids = tuple(ids[:most])
+            context.reference_s = live.answer(list(context.reference_ids), batch, out, timeout_s=1800.0)
 
     def _prepare(self, variant: Variant, workshop: Workshop, context: Context, record: StudyRecord) -> Prepared:
         refusal = missing.why_not(variant, record.facts, self.machine)
@@ -294,7 +303,8 @@ class Session:
         first = next((r for r in failed if r.variant.name == record.baseline), failed[0] if failed else None)
         if first is None:
             return f"Nothing was measured within the budget of {record.budget_s:.0f} s. Raise --budget."
-        return f"No variant could be measured. `{first.variant.name}`: {first.reason}. {first.next_step}".strip()
+        reason = f"No variant could be measured. `{first.variant.name}`: {first.reason}".rstrip(".")
+        return f"{reason}. {first.next_step}".strip()
 
 
 def _with_baseline(baseline: Variant, variants: list[Variant]) -> tuple[Variant, ...]:
@@ -310,6 +320,3 @@ def _reference_note(facts: Facts, source: Source) -> str:
     if source.random_weights:
         return "Random weights: outputs are compared for correctness only; there is no accuracy to speak of."
     return "Reference: the same source in FP32 on one thread."
-
-
-__all__ = ["Quality", "Quiet", "Session", "SetUp", "msgspec"]

@@ -17,6 +17,7 @@ from accel.recipe import Recipe, to_toml
 from accel.result import Result
 from accel.study.folder import StudyFolder
 from accel.study.funnel import Progress
+from accel.study.given import absolute
 from accel.study.options import Options, default_folder, resolve
 from accel.study.session import Quiet, Session
 from accel.study.winner import Winner, keep_winners
@@ -33,7 +34,7 @@ class Study:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()
         self._files = StudyFolder(self.folder)
         self.record: StudyRecord = self._files.record()
 
@@ -123,9 +124,9 @@ class Plan(msgspec.Struct, frozen=True):
                 )
         return to_toml(
             Recipe(
-                model=_absolute(options.model),
-                samples=None if options.samples is None else _absolute(options.samples),
-                labels=None if options.labels is None else _absolute(options.labels),
+                model=absolute(os.fspath(options.model)),
+                samples=None if options.samples is None else absolute(os.fspath(options.samples)),
+                labels=None if options.labels is None else absolute(os.fspath(options.labels)),
                 metric=options.metric if isinstance(options.metric, str) else None,
                 slo=options.slo_text or None,
                 accuracy_drop=f"{100 * options.accuracy_drop:g}pp",
@@ -140,14 +141,6 @@ class Plan(msgspec.Struct, frozen=True):
                 variants=self.record.variants,
             )
         )
-
-
-def _absolute(given: Any) -> str:
-    text = os.fspath(given)
-    where, colon, name = text.rpartition(":")
-    if colon and where.endswith(".py"):
-        return f"{Path(where).resolve()}:{name}"
-    return str(Path(text).resolve()) if Path(text).exists() else text
 
 
 def bench(
@@ -185,7 +178,7 @@ def bench(
     """
     given = {k: v for k, v in locals().items() if k not in ("model", "out", "resume", "progress")}
     options = resolve(model, **given)
-    folder = StudyFolder(Path(out) if out is not None else default_folder(options.name))
+    folder = StudyFolder((Path(out) if out is not None else default_folder(options.name)).absolute())
     folder.create(resume=resume)
     with folder.lock():
         session = Session(options, folder, progress or Quiet())
@@ -208,7 +201,6 @@ def plan_study(model: Any, samples: Any = None, *, out: Any = None, resume: bool
     options = resolve(model, samples=samples, **given)
     with tempfile.TemporaryDirectory(prefix="accel-plan-") as place:
         folder = StudyFolder(Path(place) / "plan")
-        folder.create(resume=False)
         return Plan(Session(options, folder, Quiet()).plan(), options)
 
 
