@@ -96,7 +96,9 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         form.module.compile(mode=self.mode)
         engine = InductorEngine(Direct(form), artefact, self._detail(freezing), freezing=freezing)
         try:
-            with _cache_in(folder / _CACHE):
+            # A precompiled header's path is part of each kernel's key, and artefacts are moved once they are done.
+            settings = torch._inductor.config.patch(cpp_cache_precompile_headers=False, compile_threads=1)
+            with _cache_in(folder / _CACHE), settings:
                 engine.warm_up(load_example(folder), folder / _CACHE)
         except Exception as error:
             engine.close()

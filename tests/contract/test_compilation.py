@@ -110,6 +110,7 @@ def test_measuring_loads_one_runtime_and_no_toolchain(name, tmp_path):
     assert [m for m in HEAVY if m in loaded] == ([] if name == "null" else [name])
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore:To copy construct:UserWarning")
 @pytest.mark.parametrize(("name", "fields", "precision", "limit"), TORCH)
 @pytest.mark.parametrize("network", ["torch_cnn", "torch_attention"])
 def test_a_fresh_process_gives_what_the_module_gives(name, fields, precision, limit, network, tmp_path):

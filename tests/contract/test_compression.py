@@ -130,7 +130,6 @@ def test_a_field_of_another_quantizer_is_refused_rather_than_ignored():
     ],
 )
 @pytest.mark.parametrize("network", [cnn, mlp])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_it_computes_nearly_the_same_and_leaves_its_argument_alone(name, fields, target, limit, network, tmp_path):
     model = network(tmp_path)
     model.facts = facts("convolutional" if network is cnn else "other")
@@ -244,6 +243,7 @@ def test_the_rest_can_stay_in_float32(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore:To copy construct:UserWarning")
 @pytest.mark.parametrize("network", ["torch_cnn", "torch_attention"])
 def test_pt2e_runs_in_inductor(network, tmp_path):
     pytest.importorskip("torchao")
