@@ -12,6 +12,7 @@ from accel.measurement.feeding import Feed
 from accel.scenarios import Plan
 
 _LATER_NS = 3_600_000_000_000
+_GIVE_UP_AFTER = 5
 
 
 def sizes_taken(batcher: Batcher, plan: Plan, cap: int | None) -> list[int]:
@@ -51,20 +52,31 @@ def warm_up(
 ) -> tuple[int, float]:
     """Run every padded size not yet `seen` once, then cycle through the typical ones; gives calls made and seconds.
 
-    Ends after at least `iterations` calls and at least `s` seconds. `seen` is extended.
+    Ends after at least `iterations` calls and at least `s` seconds. `seen` is extended. A call that fails is left to
+    the measured part to count (one bad sample isn't a broken engine), but five failures in a row are raised.
     """
-    start, calls = clock.now_ns(), 0
+    start, calls, failures = clock.now_ns(), 0, 0
+
+    def call(ids: list[int]) -> None:
+        nonlocal calls, failures
+        calls += 1
+        try:
+            feed.call(ids)
+            failures = 0
+        except VariantError:
+            failures += 1
+            if failures >= _GIVE_UP_AFTER:
+                raise
+
     padded = {feed.padded(n): n for n in sorted(sizes, reverse=True)}
     for size, n in padded.items():
         if size not in seen:
-            feed.call(_ids(sample_ids, calls, n))
-            calls += 1
+            call(_ids(sample_ids, calls, n))
             seen.add(size)
     for n in cycle(_typical(sorted(padded.values()))):
         if calls >= iterations and clock.now_ns() - start >= s * 1e9:
             break
-        feed.call(_ids(sample_ids, calls, n))
-        calls += 1
+        call(_ids(sample_ids, calls, n))
     return calls, (clock.now_ns() - start) * 1e-9
 
 
