@@ -12,7 +12,7 @@ from accel import plugins
 from accel.compression._calibration import Calibration
 from accel.compression._graph import heavy_operators, listed, load_prepared, opset, quantized_operators
 from accel.compression._processor import has_vnni
-from accel.compression._qdq import _reader
+from accel.compression._qdq import _operators, _reader
 from accel.errors import VariantError
 from accel.plugins import Named
 from tests.small_models import cnn, facts, items, mlp
@@ -133,3 +133,19 @@ def test_a_narrow_network_keeps_its_whole_range(tmp_path):
         found[name] = engine.run(given)["y"]
         engine.close()
     assert np.linalg.norm(found["int8"] - found["float"]) / np.linalg.norm(found["float"]) < 0.025
+
+
+@pytest.mark.parametrize(
+    ("given", "method", "expected"),
+    [
+        (facts("transformer"), "minmax", {"MatMul", "Gemm"}),
+        (facts("convolutional"), "minmax", {"Conv", "MatMul", "Gemm", "Add", "Relu"}),
+        (facts("convolutional", Conv=9, Softmax=1), "minmax", {"Conv", "MatMul", "Gemm", "Add", "Relu"}),
+        (facts("convolutional", Conv=9, Softmax=2), "minmax", {"Conv", "MatMul", "Gemm"}),
+        (facts("convolutional", Conv=9, LayerNormalization=1), "minmax", {"Conv", "MatMul", "Gemm"}),
+        (facts("convolutional"), "distribution", {"Conv", "MatMul", "Gemm"}),
+        (facts("depthwise"), "minmax", {"Conv", "MatMul", "Gemm"}),
+    ],
+)
+def test_which_operators_are_quantized_follows_the_kind(given, method, expected):
+    assert set(_operators(given, method)) == expected

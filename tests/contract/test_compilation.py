@@ -240,3 +240,22 @@ def test_an_empty_folder_is_no_artefact(tmp_path):
     for name in BUILDS_ONNX:
         with pytest.raises(VariantError, match="holds no artefact"):
             plugins.make("compilation", Named(name)).open(tmp_path)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_torch_script_needs_neither_accel_nor_the_modules_code(precision, tmp_path):
+    pytest.importorskip("torch")
+    from tests.small_networks import torch_cnn
+
+    model, given, expected = torch_cnn()
+    model.precision = precision
+    folder = tmp_path / "artefact"
+    folder.mkdir()
+    backend = plugins.make("compilation", Named("eager"))
+    backend.build(model, folder)
+    script = backend.script(folder)
+    assert "accel" not in script
+    assert "Cnn" not in script
+    space = {"here": folder}
+    exec(script, space)
+    assert relative(space["predict"](given)["output"], expected["output"]) < (1e-5 if precision == "float32" else 0.02)
