@@ -88,6 +88,8 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         torch.set_num_threads(threads_or(usable_cores(), self.threads))
         # A graph compiled earlier in this process for the same class would be reused, whatever its options.
         torch._dynamo.reset()
+        # So would kernels, and would then be missing in this artefact's cache.
+        torch._inductor.utils.clear_caches()
         artefact = Artefact.load(folder)
         # Only frozen graphs are matched to 8-bit kernels; unfrozen ones compute in float around each step.
         freezing = self.freezing or artefact.stored == "int8"
@@ -128,7 +130,8 @@ def compiler() -> str | None:
 
 
 def _kernels(cache: Path) -> int:
-    return sum(1 for _ in cache.rglob("*.so"))
+    """Compiled kernels; libraries without `.main` only ask the compiler which instructions it knows."""
+    return sum(1 for _ in cache.rglob("*.main.so"))
 
 
 @contextmanager

@@ -19,10 +19,14 @@ NAMES = plugins.names("compilation")
 BUILDS_ONNX = ("null", "onnxruntime", "openvino")
 HEAVY = ("torch", "onnxruntime", "openvino", "nncf", "onnx", "torchao", "pandas", "scipy")
 TORCH = [
-    pytest.param("eager", {}, "float32", 1e-5, id="eager"),
-    pytest.param("eager", {"channels_last": True}, "bf16", 0.02, id="eager-bf16"),
-    pytest.param("inductor", {"freezing": True}, "float32", 1e-4, id="inductor", marks=pytest.mark.slow),
-    pytest.param("inductor", {}, "bf16", 0.02, id="inductor-bf16", marks=pytest.mark.slow),
+    pytest.param("eager", {}, "float32", 1e-5, "torch_cnn", id="eager-cnn"),
+    pytest.param("eager", {}, "float32", 1e-5, "torch_attention", id="eager-attention"),
+    pytest.param("eager", {"channels_last": True}, "bf16", 0.02, "torch_cnn", id="eager-bf16-cnn"),
+    pytest.param("eager", {}, "bf16", 0.02, "torch_attention", id="eager-bf16-attention"),
+    pytest.param(
+        "inductor", {"freezing": True}, "float32", 1e-4, "torch_cnn", id="inductor-cnn", marks=pytest.mark.slow
+    ),
+    pytest.param("inductor", {}, "bf16", 0.02, "torch_attention", id="inductor-bf16-attention", marks=pytest.mark.slow),
 ]
 
 
@@ -111,8 +115,7 @@ def test_measuring_loads_one_runtime_and_no_toolchain(name, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore:To copy construct:UserWarning")
-@pytest.mark.parametrize(("name", "fields", "precision", "limit"), TORCH)
-@pytest.mark.parametrize("network", ["torch_cnn", "torch_attention"])
+@pytest.mark.parametrize(("name", "fields", "precision", "limit", "network"), TORCH)
 def test_a_fresh_process_gives_what_the_module_gives(name, fields, precision, limit, network, tmp_path):
     pytest.importorskip("torch")
     from tests import small_networks
