@@ -45,6 +45,10 @@ def conclude(record: StudyRecord, results: Sequence[Result], folder: Path) -> Co
     return _concluded(record, results, alone)
 
 
+_STEADY = 0.25
+"""A study that can only show differences above this was made on a machine in unrest, and its badge says so."""
+
+
 def with_limit(record: StudyRecord, runs: Sequence[Run]) -> StudyRecord:
     """The record with the assumed latency limit, if it has none and the baseline was screened."""
     screened = of(runs, "latency", name=record.baseline, phase="screening")
@@ -63,6 +67,8 @@ def _concluded(record: StudyRecord, results: Sequence[Result], alone: Mapping[st
     shown = deltas(rows)
     smallest = math.expm1(shown[len(shown) // 2]) if shown else None
     validity = _validity(rows, answers)
+    if smallest is not None and smallest > _STEADY and validity == "valid":
+        validity = "unstable"
     return Conclusion(
         record=record,
         rows=rows,

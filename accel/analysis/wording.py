@@ -22,18 +22,22 @@ _HOW = {
 
 
 def rounded(value: float, half: float) -> str:
-    """Two digits of the half-width at most, thousands apart.
+    """At most two digits of the half-width, one where its leading digit is 2 or more; thousands apart.
 
-    >>> rounded(3.6123, 0.21), rounded(15873.2, 480.0)
-    ('3.6', '15,900')
+    A wide interval still leaves each end its leading digit: `[30–400]` says more than `[0–400]`.
+
+    >>> rounded(3.6123, 0.21), rounded(15873.2, 480.0), rounded(31.0, 300.0)
+    ('3.6', '15,900', '31')
     """
-    text = show_rounded(value, 5 * half)
+    text = show_rounded(value, min(5 * half, 2.5 * abs(value)) if value else 5 * half)
     whole, dot, rest = text.partition(".")
-    return f"{int(whole):,}{dot}{rest}"
+    return f"{int(whole):,}{dot}{rest}" if len(whole.lstrip("-")) > 3 else text
 
 
 def half_width(estimate: Estimate) -> float | None:
-    """Half of the interval; None where it has no end."""
+    """Half of the interval, or the known side where the other is open; None without an interval."""
+    if not math.isfinite(estimate.value):
+        return None
     ends = [abs(e - estimate.value) for e in (estimate.low, estimate.high) if e is not None and math.isfinite(e)]
     return max(ends, default=None)
 

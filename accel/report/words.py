@@ -13,33 +13,14 @@ from typing import Literal
 
 from accel.analysis import Estimate
 from accel.analysis.conclusion import Comparison, Conclusion, Row, StudyRecord
+from accel.analysis.wording import half_width as half_width
+from accel.analysis.wording import rounded as rounded
 from accel.recipe import Variant
 from accel.result import Quality
-from accel.units import show_bytes, show_rounded, show_seconds
+from accel.units import show_bytes, show_seconds
 
 NOTHING = "–"
 _DAY = "%-d %b %Y"
-
-
-def half_width(estimate: Estimate) -> float | None:
-    """Half of the interval, or the known side where the other is open; None without an interval."""
-    sides = [
-        abs(end - estimate.value) for end in (estimate.low, estimate.high) if end is not None and math.isfinite(end)
-    ]
-    if not sides or not math.isfinite(estimate.value):
-        return None
-    return max(sides)
-
-
-def number(value: float, half: float) -> str:
-    """At most two digits of the half-width; one where its leading digit is 2 or more, since that is easier to read.
-
-    >>> number(52.34, 2.5), number(7.4321, 0.35), number(3.61, 0.14), number(15873.2, 480.0)
-    ('52', '7.4', '3.61', '15,900')
-    """
-    text = show_rounded(value, 5 * half)
-    whole, dot, rest = text.partition(".")
-    return f"{int(whole):,}{dot}{rest}" if len(whole.lstrip("-")) > 3 else text
 
 
 def value_of(estimate: Estimate | None, scale: float = 1.0) -> str:
@@ -47,7 +28,7 @@ def value_of(estimate: Estimate | None, scale: float = 1.0) -> str:
     half = None if estimate is None else half_width(estimate)
     if estimate is None or half is None:
         return NOTHING
-    return number(estimate.value / scale, half / scale)
+    return rounded(estimate.value / scale, half / scale)
 
 
 def ends_of(estimate: Estimate | None, scale: float = 1.0, *, short: bool = False) -> str:
@@ -57,7 +38,7 @@ def ends_of(estimate: Estimate | None, scale: float = 1.0, *, short: bool = Fals
         return ""
     half = max(half, 0.02 * abs(estimate.value)) if short else half
     low, high = (
-        number(end / scale, half / scale) if end is not None and math.isfinite(end) else "?"
+        rounded(end / scale, half / scale) if end is not None and math.isfinite(end) else "?"
         for end in (estimate.low, estimate.high)
     )
     return f"{low}–{high}"

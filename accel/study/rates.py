@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _ELASTICITY = 3.0
 """d ln(p99 latency) / d ln(rate) at mid load (measurement.md 0.2): turns a missed limit into a step in rate."""
 _SPREAD = math.log(1.10)
+_CAUTION = 0.85
+"""The first trial is made below the prediction: one above capacity measures a growing queue and teaches little."""
 
 
 def requests_needed(p: float) -> int:
@@ -87,7 +89,7 @@ def _usable(result: Result) -> bool:
 def next_rate(funnel: Funnel, name: str, predicted: float, block: int) -> float:
     """The rate of this block's trial: around the current crossing, drawn log-uniformly within 10 %, seeded."""
     limit = funnel.record.slo_s or math.inf
-    centre = crossing(predicted, trials(funnel, name), limit)
+    centre = crossing(_CAUTION * predicted, trials(funnel, name), limit)
     jitter = generator(funnel.record.seed, 1, 50_000 + block).uniform(-_SPREAD, _SPREAD)
     return float(f"{centre * math.exp(jitter):.4g}")
 

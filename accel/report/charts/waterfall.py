@@ -123,7 +123,7 @@ def _label(step: Step) -> str:
 
 def _value(step: Step, doubt: float) -> str:
     """The value with the digits that a relative half-width of `doubt` allows."""
-    text = words.number(step.value, doubt * step.value)
+    text = words.rounded(step.value, doubt * step.value)
     return f"{text}/s" if step.unit in _RATE_UNITS else f"{text} {step.unit}"
 
 
