@@ -22,14 +22,24 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 def write(study_folder: Path, out: Path) -> None:
     """Read a study's folder and write its page; raises InputError for what can't be read or written."""
-    from accel.analysis.reading import conclude
     from accel.report.traces import read
+
+    conclusion, results = conclusion_of(study_folder)
+    put(out, render(conclusion, read(study_folder / "runs", results, conclusion)))
+
+
+def conclusion_of(study_folder: Path) -> tuple[Conclusion, list[Result]]:
+    """What a stored study says, and the results it says it from; raises InputError for what can't be read."""
+    from accel.analysis.reading import conclude
 
     record = _record(study_folder / "study.json")
     runs = study_folder / "runs"
     results = [Result.load(p) for p in sorted(runs.glob("*.json"))]
-    conclusion = conclude(record, results, runs)
-    page = render(conclusion, read(runs, results, conclusion))
+    return conclude(record, results, runs), results
+
+
+def put(out: Path, page: str) -> None:
+    """Write a page, whole or not at all; raises InputError for a place that can't be written."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, page.encode())
@@ -49,7 +59,7 @@ def _record(path: Path) -> StudyRecord:
 def render(conclusion: Conclusion, traces: Traces | None = None) -> str:
     """The page as text. traces: per variant the requests of its single_stream runs; without them, one chart less."""
     figures = draw.figures(conclusion, traces or {})
-    bundle, script = draw.scripts(), _text("page.js")
+    bundle, script = draw.scripts(), text_of("page.js")
     specs = {f"{f.name}-{width}": spec for f in figures for width, spec in f.specs.items()}
     values = {
         "record": conclusion.record,
@@ -64,18 +74,19 @@ def render(conclusion: Conclusion, traces: Traces | None = None) -> str:
         "guard": everything.guard(conclusion.record),
         "glossary": everything.GLOSSARY,
         "words": words,
-        "style": _text("page.css"),
+        "style": text_of("page.css"),
         "dark": draw.dark_rules(),
         "bundle": bundle if figures else "",
         "script": script,
         "specs": _in_script(specs),
-        "hashes": " ".join(_hash(s) for s in ((bundle, script) if figures else (script,))),
+        "hashes": " ".join(hash_of(s) for s in ((bundle, script) if figures else (script,))),
     }
-    return str(_environment().get_template("page.html.j2").render(values))
+    return str(templates().get_template("page.html.j2").render(values))
 
 
 @cache
-def _environment() -> Any:
+def templates() -> Any:
+    """Where pages come from: everything is escaped, and a name that is missing is an error."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -101,7 +112,8 @@ def _ticked(text: str) -> Any:
 
 
 @cache
-def _text(name: str) -> str:
+def text_of(name: str) -> str:
+    """A file that is set into pages as it is."""
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
@@ -113,6 +125,6 @@ def _in_script(value: Any) -> str:
     return text
 
 
-def _hash(script: str) -> str:
+def hash_of(script: str) -> str:
     """What the content security policy calls an inline script it allows."""
     return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"

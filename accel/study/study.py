@@ -214,7 +214,8 @@ def write_report(studies: Sequence[str | os.PathLike[str]], out: str | os.PathLi
 
     Raises InputError for a folder that holds no study and for a place that can't be written.
     """
-    from accel.report.page import write, write_several
+    from accel.report.page import write
+    from accel.report.side_by_side import write_several
 
     folders = [Path(study) for study in studies]
     if len(folders) == 1:
