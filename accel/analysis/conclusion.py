@@ -79,8 +79,8 @@ class Online(msgspec.Struct, frozen=True, kw_only=True):
     """How many requests a second a variant carries within the SLO, and what latency is there.
 
     rate: the claim (unit "1/s"), its low/high the interval of the crossing.
-    predicted: True if no trial long enough for the SLO's percentile fitted the budget, so that the rate stems from
-        replaying measured service times.
+    predicted: True if no trial held enough requests for the SLO's percentile, so that the rate, read from these
+        trials all the same, is indicative.
     trials: (rate, quantile seconds, level) of every server trial, for the chart.
     p50, p90, p99: latency from schedule at the trial nearest to (not above) the claim; None where the sample is too
         small.

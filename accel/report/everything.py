@@ -210,7 +210,7 @@ def _throughput(row: Row) -> Cell:
 def _rate(row: Row) -> Cell:
     if row.online is None:
         return _cell(words.NOTHING)
-    return _number(row.online.rate, 1.0, "predicted" if row.online.predicted else "", words.policy(row.online.policy))
+    return _number(row.online.rate, 1.0, "indicative" if row.online.predicted else "", words.policy(row.online.policy))
 
 
 def _ratio(row: Row, comparison: Comparison | None) -> Cell:

@@ -242,7 +242,7 @@ def _start(row: Row) -> tuple[str, str]:
 def _doubts(answer: Answer, validity: str, *, predicted: bool = False) -> tuple[str, ...]:
     found = [_EVIDENCE[answer.evidence]]
     if predicted:
-        found.append("predicted from measured service times")
+        found.append("indicative: trials too short for this percentile")
     if validity != "valid":
         found.append(validity)
     return tuple(filter(None, found))

@@ -193,7 +193,7 @@ def test_the_button_copies_code_that_opens_the_study() -> None:
         ("random weights", "28 dB"),
         ("interrupted", "This study was stopped before its end"),
         ("screening", "screening only: not proved yet"),
-        ("predicted", "predicted from measured service times"),
+        ("predicted", "indicative: trials too short for this percentile"),
         ("everything failed", "Nothing could be measured."),
         ("everything failed", "crashed with SIGKILL"),
         ("nothing yet", "No variant was reached."),

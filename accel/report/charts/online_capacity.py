@@ -37,7 +37,9 @@ class OnlineCapacity(msgspec.Struct, frozen=True, kw_only=True):
         guess = any(r.online is not None and r.online.predicted for r in rows)
         walls = f"{walls} Line: a fit through the trials."
         said = f"Within the limit: {', '.join(held)}." if held else ""
-        return " ".join(filter(None, (said, walls, "Predicted from measured service times." if guess else "")))
+        return " ".join(
+            filter(None, (said, walls, "Indicative: the trials are too short for this percentile." if guess else ""))
+        )
 
     def spec(self, conclusion: Conclusion, traces: Traces, width: int) -> dict[str, Any] | None:
         """Curves, crossings, SLO line and walls; None without an SLO or without trials."""
