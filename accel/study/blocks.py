@@ -13,6 +13,7 @@ from accel.errors import VariantError
 from accel.plugins import Named
 from accel.result import Role
 from accel.scenarios import generator
+from accel.study.decisions import Entry
 from accel.study.live import Live, Turn
 from accel.study.rates import next_rate, policy_and_rate, requests_needed
 from accel.study.tuning import best_size, latency_s
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 def compare(funnel: Funnel, finalists: list[str]) -> None:
     """Blocks of the baseline twice (A and A') and every finalist, in a fresh random order each."""
     _fix_slo(funnel)
-    online = {name: policy_and_rate(funnel, name) for name in (funnel.record.baseline, *finalists)}
-    online = {name: found for name, found in online.items() if found is not None}
+    entries = funnel.decisions.blocks or _settled(funnel, finalists)
+    online = {e.name: (e.policy, e.rate) for e in entries if e.policy is not None and e.rate is not None}
     entrants: list[tuple[str, Role]] = [(funnel.record.baseline, "baseline"), (funnel.record.baseline, "repeat")]
-    entrants += [(name, "candidate") for name in finalists]
+    entrants += [(e.name, "candidate") for e in entries[1:]]
     parked: dict[tuple[str, Role], Live] = {}
     try:
         for block in range(funnel.profile.blocks):
-            if not funnel.budget.allows_block(block, funnel.profile):
+            if not (_begun(funnel, block) or _may_begin(funnel, block)):
                 funnel.not_bought.append(f"{block} of {funnel.profile.blocks} blocks: the intervals are wider for it")
                 break
             funnel.progress.stage(f"block {block + 1} of {funnel.profile.blocks}")
@@ -40,6 +41,25 @@ def compare(funnel: Funnel, finalists: list[str]) -> None:
     finally:
         for live in parked.values():
             live.close()
+
+
+def _settled(funnel: Funnel, finalists: list[str]) -> tuple[Entry, ...]:
+    """The baseline and the finalists, each with its policy and first rate; held to by every later attempt."""
+    entries = []
+    for name in (funnel.record.baseline, *finalists):
+        policy, rate = policy_and_rate(funnel, name) or (None, None)
+        entries.append(Entry(name=name, policy=policy, rate=rate))
+    funnel.decide(blocks=tuple(entries))
+    return tuple(entries)
+
+
+def _begun(funnel: Funnel, block: int) -> bool:
+    """A block that an earlier attempt began is finished whatever it takes: half a block is half a comparison."""
+    return any(r.phase == "blocks" and r.block == block for r in funnel.results.values())
+
+
+def _may_begin(funnel: Funnel, block: int) -> bool:
+    return funnel.decisions.confirming is None and funnel.budget.allows_block(block, funnel.profile)
 
 
 def _fix_slo(funnel: Funnel) -> None:

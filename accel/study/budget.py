@@ -86,3 +86,11 @@ class Budget:
         start = self._now()
         yield
         self._pairs.append(self._now() - start)
+
+
+def patience_s(budget_s: float, reference_s: float) -> float:
+    """How long a silent child is waited for: a fifth of the budget, between 20 s and 60 s.
+
+    Longer for a slow model: 12 times what its reference took to answer all samples.
+    """
+    return max(min(60.0, max(20.0, 0.2 * budget_s)), 12 * reference_s)

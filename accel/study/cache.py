@@ -50,13 +50,21 @@ def _source_sha256(kind: str, name: str) -> str:
 
 def shrink(limit_bytes: int = 20_000_000_000) -> None:
     """Remove the least recently used artefacts until the cache fits; what was used within a day stays."""
-    entries = [e for e in cache_root().iterdir() if e.is_dir()]
+    root = cache_root()
+    for entry in root.glob(".*-*"):
+        # What a killed study left half made, or half removed; a day is longer than any preparation takes.
+        if time.time() - entry.stat().st_mtime >= _KEEP_S:
+            shutil.rmtree(entry, ignore_errors=True)
+    entries = [e for e in root.iterdir() if e.is_dir() and not e.name.startswith(".")]
     sizes = {e: folder_bytes(e) for e in entries}
     total = sum(sizes.values())
     for entry in sorted(entries, key=lambda e: e.stat().st_mtime):
         if total <= limit_bytes or time.time() - entry.stat().st_mtime < _KEEP_S:
             return
-        shutil.rmtree(entry, ignore_errors=True)
+        # Renamed first: an entry is either whole or not there, even if this is killed half-way.
+        going = entry.with_name(f".going-{entry.name}")
+        entry.rename(going)
+        shutil.rmtree(going, ignore_errors=True)
         total -= sizes[entry]
 
 

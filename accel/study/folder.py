@@ -52,8 +52,11 @@ class StudyFolder:
         if self.root.is_dir() and not self._ours() and any(self.root.iterdir()):
             raise InputError(f"`{self.root}` is not empty and holds no study. Choose another folder with --out.")
         try:
-            for folder in (self.root, self.runs, self.log, self.model, self.reference, self.artefacts):
-                folder.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True)
+            # First of all the mark that this folder is ours: a study killed a moment later must be able to resume.
+            (self.root / ".lock").touch()
+            for folder in (self.runs, self.log, self.model, self.reference, self.artefacts):
+                folder.mkdir(exist_ok=True)
             self.model.chmod(0o700)
             probe = self.root / ".probe"
             probe.write_bytes(b"0" * 4096)
@@ -68,6 +71,11 @@ class StudyFolder:
     def clear(self) -> None:
         """Forget an unfinished preparation (no study.json yet), so that it starts anew."""
         for folder in (self.samples, self.reference, self.model):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove half-made artefacts of an attempt that was killed."""
+        for folder in self.artefacts.glob(".making-*"):
             shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager

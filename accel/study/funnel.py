@@ -19,10 +19,11 @@ from accel.analysis.reading import conclude
 from accel.errors import VariantError
 from accel.recipe import Variant
 from accel.result import Result, Status
-from accel.study.artefacts import remember
+from accel.study.artefacts import find_prepared, remember
 from accel.study.blocks import compare
 from accel.study.budget import Budget
 from accel.study.confirming import confirm
+from accel.study.decisions import Decisions, Entry
 from accel.study.folder import StudyFolder
 from accel.study.live import Live, Turn
 from accel.study.prepare import Prepared
@@ -47,13 +48,17 @@ class Progress(Protocol):
 
 
 class Services(msgspec.Struct, frozen=True):
-    """What the funnel uses of the study: making artefacts and scoring outputs; fakes stand in for it in tests."""
+    """What the funnel uses of the study: making artefacts and scoring outputs; fakes stand in for it in tests.
+
+    infer_timeout_s: for answering all of `evaluation`. patience_s: see `Live`.
+    """
 
     prepare: Callable[[Variant], Prepared]
     score: Callable[[Variant, Path], Score]
     evaluation: list[int]
     reference: Path
     infer_timeout_s: float
+    patience_s: float = 60.0
 
 
 class Funnel:
@@ -78,6 +83,7 @@ class Funnel:
         self.progress = progress
         self.sizes = sizes or SIZES
         self.results = folder.results()
+        self.decisions = Decisions.load(folder.root)
         self.not_bought: list[str] = []
         self._prepared: dict[str, Prepared] = {}
         self.first_answer = False
@@ -87,10 +93,26 @@ class Funnel:
         screen(self)
         if not self.baseline_ok():
             return
-        chosen = finalists(self)
-        tune(self, chosen)
+        chosen: list[str] = []
+        if self.decisions.blocks is None:
+            chosen = finalists(self)
+            tune(self, chosen)
         compare(self, chosen)
         confirm(self)
+
+    def decide(self, **settled: tuple[Entry, ...] | dict[str, tuple[int, str]]) -> None:
+        """Settle a field of the decisions, for this attempt and for those that resume it."""
+        self.decisions = msgspec.structs.replace(self.decisions, **settled).save(self.folder.root)
+
+    def keep_artefacts(self) -> None:
+        """Make a winner's artefact again if it is gone (a cleaned cache), so that it can be kept and loaded."""
+        conclusion = self.read()
+        for answer in (conclusion.batch, conclusion.online):
+            if answer is not None and find_prepared(self.folder.root, answer.winner) is None:
+                self._prepared.pop(answer.winner, None)
+                # A failure here must not turn a measured variant into a failed one: there is just nothing to keep.
+                with contextlib.suppress(VariantError):
+                    self.prepared(self.variant(answer.winner))
 
     def read(self) -> Conclusion:
         """What the results so far say."""
@@ -106,7 +128,12 @@ class Funnel:
         if variant.name not in self._prepared:
             self._prepared[variant.name] = self.services.prepare(variant)
             remember(self.folder.root, self._prepared[variant.name])
-        return self._prepared[variant.name]
+        prepared = self._prepared[variant.name]
+        if variant.name not in self.decisions.too_large:
+            return prepared
+        size, reason = self.decisions.too_large[variant.name]
+        note = f"fails at batches of {size} ({reason}), so smaller ones are used"
+        return msgspec.structs.replace(prepared, notes=(*prepared.notes, note))
 
     def variant(self, name: str) -> Variant:
         """A variant of this study by its name."""
@@ -114,7 +141,10 @@ class Funnel:
 
     def live(self, name: str, tag: str) -> Live:
         """A variant opened in a measure child of its own; the caller closes it."""
-        return Live(self.prepared(self.variant(name)), self.folder, self.profile, seed=self.record.seed, tag=tag)
+        prepared = self.prepared(self.variant(name))
+        return Live(
+            prepared, self.folder, self.profile, seed=self.record.seed, tag=tag, patience_s=self.services.patience_s
+        )
 
     def measure(self, live: Live, turn: Turn, scored: Score | None = None) -> None:
         """Time one turn; its Result is on disk when this returns."""

@@ -52,14 +52,24 @@ class Live:
     """A measure child with one artefact opened in it; a context manager that ends the child.
 
     Raises ChildFailed (a VariantError) from every method when the child crashes, hangs, runs out of memory or says why
-    it can't.
+    it can't. patience_s: how long beyond the expected it may be silent before it counts as hung.
     """
 
-    def __init__(self, prepared: Prepared, folder: StudyFolder, profile: Profile, *, seed: int, tag: str) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        folder: StudyFolder,
+        profile: Profile,
+        *,
+        seed: int,
+        tag: str,
+        patience_s: float = 60.0,
+    ) -> None:
         self.prepared = prepared
         self._folder = folder
         self._profile = profile
         self._seed = seed
+        self._patience_s = patience_s
         self.first_run_s: float | None = None
         backend = plugins.make("compilation", prepared.variant.backend)
         self._child = Child(
@@ -77,7 +87,7 @@ class Live:
                     "folder": prepared.folder,
                     "samples": str(folder.samples),
                 },
-                timeout_s=prepared.timeout_s,
+                timeout_s=2 * patience_s,
             )
         except BaseException:
             self._child.close()
@@ -152,7 +162,7 @@ class Live:
                 "reference": None if reference is None else str(reference),
                 "check_limit": check_limit,
             },
-            timeout_s=max(60.0, 6 * turn.duration_s + 30.0),
+            timeout_s=self._patience_s + 6 * turn.duration_s,
         )
         result = common(
             {

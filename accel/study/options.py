@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from accel import plugins, units
+from accel.analysis.conclusion import StudyRecord
 from accel.errors import InputError, nearest
 from accel.plugins import Named
 from accel.recipe import Recipe, Slo, Variant, parse_slo, parse_variant, read, variant_name
@@ -25,7 +26,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """A study's checked options; `model` and what belongs to it are still as the user gave them.
 
     backends, compressions: restrict the default variants to these, and combine them where both are given.
-    sizes: the batch sizes to try; () means the usual ones.
+    sizes: the batch sizes to try; () means the usual ones. said: what was given in so many words, not by default.
     """
 
     model: Any
@@ -49,6 +50,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     trust_file: bool
     command: str
+    said: frozenset[str] = frozenset()
 
 
 def resolve(model: Any, **given: Any) -> Options:
@@ -90,6 +92,7 @@ def resolve(model: Any, **given: Any) -> Options:
         seed=int(pick("seed", 0)),
         trust_file=bool(said.get("trust_file", False)),
         command=str(said.get("command", "accel.bench(…)")),
+        said=frozenset(key for key in ("budget", "profile", "target") if pick(key) is not None),
     )
 
 
@@ -159,6 +162,22 @@ def default_folder(name: str) -> Path:
         n += 1
         path = base.with_name(f"{base.name}-{n}")
     return path
+
+
+def as_begun(options: Options, record: StudyRecord, folder: Path) -> Options:
+    """A resumed study goes on as it was begun; only its budget may be another.
+
+    Raises InputError if it is asked to go on as something else.
+    """
+    asked = {"name": options.name, "profile": options.profile.name, "target": options.target}
+    for what, was in (("name", record.name), ("profile", record.profile), ("target", record.target)):
+        if asked[what] != was and (what == "name" or what in options.said):
+            raise InputError(
+                f"The study in `{folder}` was begun with the {what} `{was}` and can't go on with `{asked[what]}`. "
+                "Choose another folder with --out."
+            )
+    budget_s = options.budget_s if "budget" in options.said else record.budget_s
+    return msgspec.structs.replace(options, profile=profile(record.profile), target=record.target, budget_s=budget_s)
 
 
 def asked_variants(options: Options, proposed: Sequence[Variant]) -> list[Variant]:

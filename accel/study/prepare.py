@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 
 from accel import plugins
+from accel.errors import VariantError
 from accel.measurement.isolation import Child, ChildFailed
 from accel.model import Source
 from accel.recipe import Variant
@@ -31,7 +33,6 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     set_up: SetUp
     artefact_bytes: int
     notes: tuple[str, ...] = ()
-    timeout_s: float = 120.0
 
 
 class Workshop:
@@ -70,19 +71,30 @@ class Workshop:
                 notes=tuple(reply["notes"]),
             )
             write_atomically(work / _ENTRY, msgspec.json.encode(prepared))
-            if final.exists():
-                shutil.rmtree(final)
-            work.rename(final)
-            return prepared
+            return self._place(prepared, work, final)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+    def _place(self, prepared: Prepared, work: Path, final: Path) -> Prepared:
+        """Move a made artefact to where it is looked for, unless another study was faster: that one may be in use."""
+        for _ in range(2):
+            there = self._cached(prepared.variant, final) if final.parent == cache_root() else None
+            if there is not None:
+                return there
+            shutil.rmtree(final, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                work.rename(final)
+                return prepared
+        raise VariantError(f"The artefact can't be moved to `{final}`", "Empty the cache folder and use --resume.")
 
     def _cached(self, variant: Variant, entry: Path) -> Prepared | None:
         try:
             prepared = msgspec.json.decode((entry / _ENTRY).read_bytes(), type=Prepared)
+            os.utime(entry)
         except (OSError, msgspec.DecodeError):
             return None
-        os.utime(entry)
+        if not (entry / "artefact").is_dir():
+            return None
         return msgspec.structs.replace(
             prepared,
             variant=variant,

@@ -27,7 +27,8 @@ def screen(funnel: Funnel) -> None:
         is_baseline = variant.name == funnel.record.baseline
         if _screened(funnel, variant):
             continue
-        if not (is_baseline or funnel.budget.allows_screening() or _first_candidate(funnel)):
+        closed = funnel.decisions.blocks is not None
+        if not is_baseline and (closed or not (funnel.budget.allows_screening() or _first_candidate(funnel))):
             funnel.not_bought.append(f"`{variant.name}` was not tried: the budget was needed for the comparison")
             continue
         _screen_one(funnel, variant, "baseline" if is_baseline else "candidate")
@@ -55,7 +56,7 @@ def _screen_one(funnel: Funnel, variant: Variant, role: Role) -> None:
         try:
             _answer_and_time(funnel, prepared, role, SCREEN_SIZE, ())
         except VariantError as error:
-            if funnel.record.signature.batch != "any":
+            if funnel.record.signature.batch != "any" or getattr(error, "cause", "") == "hang":
                 raise
             note = f"fails at batches of {SCREEN_SIZE} ({error.reason}), so it is run item by item"
             _answer_and_time(funnel, prepared, role, 1, (note,))
@@ -65,7 +66,8 @@ def _screen_one(funnel: Funnel, variant: Variant, role: Role) -> None:
 
 def _answer_and_time(funnel: Funnel, prepared: Prepared, role: Role, size: int, notes: tuple[str, ...]) -> None:
     prepared = msgspec.structs.replace(prepared, notes=(*prepared.notes, *notes))
-    with Live(prepared, funnel.folder, funnel.profile, seed=funnel.record.seed, tag=f"screening-{size}") as live:
+    tag, patience_s = f"screening-{size}", funnel.services.patience_s
+    with Live(prepared, funnel.folder, funnel.profile, seed=funnel.record.seed, tag=tag, patience_s=patience_s) as live:
         size = allowed(live.sizes, size)
         scored = _score(funnel, live, size)
         if scored.wrong is not None:

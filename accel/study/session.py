@@ -18,21 +18,22 @@ from accel.measurement.isolation import Child
 from accel.measurement.machine import detect, env_id
 from accel.model import Facts, Signature, Source, describe
 from accel.recipe import Variant
-from accel.result import Result
+from accel.result import Result, write_atomically
 from accel.samples import Samples
 from accel.study import defaults, missing
-from accel.study.budget import Budget
+from accel.study.budget import Budget, patience_s
 from accel.study.cache import key, shrink
 from accel.study.folder import StudyFolder
 from accel.study.funnel import Funnel, Progress, Services
 from accel.study.given import Given, give, metric_of
 from accel.study.live import Live, memory_limit_bytes
-from accel.study.options import Options, asked_variants
+from accel.study.options import Options, as_begun, asked_variants
 from accel.study.prepare import Prepared, Workshop
 from accel.study.scoring import Score, Terms, score
 
 _REFERENCE_S = 15.0
 _LEAST_EVALUATION = 64
+_LONGEST_SCORE_S = 300.0
 
 
 class Quiet:
@@ -61,12 +62,15 @@ class Context(msgspec.Struct, kw_only=True):
     labelled: bool
     reference_ids: tuple[int, ...] = ()
     reference_s: float = 0.0
+    sizes: tuple[int, ...] = ()
 
 
 class Session:
     """Owns the folder, the workshop and the funnel of one study."""
 
     def __init__(self, options: Options, folder: StudyFolder, progress: Progress) -> None:
+        if folder.record_path.exists():
+            options = as_begun(options, folder.record(), folder.root)
         self.options = options
         self.folder = folder
         self.progress = progress
@@ -88,6 +92,7 @@ class Session:
             self._reference(record, workshop, context)
             funnel = self._funnel(record, workshop, context)
             funnel.run()
+            funnel.keep_artefacts()
         except KeyboardInterrupt:
             interrupted = True
         record = self._close(funnel.record if funnel else record, funnel, interrupted)
@@ -104,7 +109,9 @@ class Session:
     def _begin(self) -> tuple[StudyRecord, Context]:
         if self.folder.record_path.exists():
             context = msgspec.json.decode(self._context_path.read_bytes(), type=Context)
-            return msgspec.structs.replace(self.folder.record(), finished_unix_ns=None, interrupted=False), context
+            self.folder.sweep()
+            goes_on = {"finished_unix_ns": None, "interrupted": False, "budget_s": self.options.budget_s}
+            return msgspec.structs.replace(self.folder.record(), **goes_on), context
         self.folder.clear()
         self.folder.create(resume=True)
         options = self.options
@@ -130,13 +137,14 @@ class Session:
             samples_sha256=seen["samples"]["sha256"],
             metric=given["metric"],
             labelled=seen["samples"]["labelled"],
+            sizes=options.sizes,
         )
         self._write_context(context)
         self.folder.write_record(record)
         return record, context
 
     def _write_context(self, context: Context) -> None:
-        self._context_path.write_bytes(msgspec.json.encode(context))
+        write_atomically(self._context_path, msgspec.json.encode(context))
 
     def _record(self, source: Source, seen: dict[str, Any], metric: Given) -> StudyRecord:
         options = self.options
@@ -202,7 +210,9 @@ class Session:
             prepared = self._prepare(variant, workshop, context, record)
             try:
                 self._answer_all(prepared, record, context, out, batch=8)
-            except VariantError:
+            except VariantError as error:
+                if getattr(error, "cause", "") == "hang":
+                    raise
                 self._answer_all(prepared, record, context, out, batch=1)
         except VariantError as error:
             sentences = (f"The model itself doesn't run: {error.reason}".rstrip("."), error.next_step)
@@ -211,11 +221,14 @@ class Session:
 
     def _answer_all(self, prepared: Prepared, record: StudyRecord, context: Context, out: Path, *, batch: int) -> None:
         """The reference's outputs for as many evaluation samples as a fair share of the time allows."""
-        with Live(prepared, self.folder, self.options.profile, seed=record.seed, tag=f"reference-{batch}") as live:
+        tag, longest_s = f"reference-{batch}", max(60.0, min(300.0, record.budget_s))
+        with Live(
+            prepared, self.folder, self.options.profile, seed=record.seed, tag=tag, patience_s=longest_s / 2
+        ) as live:
             ids = [int(i) for i in Samples.open(self.folder.samples).evaluation]
             batch = live.sizes[-1] if live.sizes else batch
             probe = ids[: max(batch, 8)]
-            took = min(live.answer(probe, batch, out, timeout_s=300.0) for _ in range(2))
+            took = min(live.answer(probe, batch, out, timeout_s=longest_s) for _ in range(2))
             share_s = _REFERENCE_S * max(1.0, record.budget_s / 300)
             most = int(max(_LEAST_EVALUATION, share_s / (took / len(probe))))
             context.reference_ids = tuple(ids[:most])
@@ -242,10 +255,11 @@ class Session:
             score=lambda variant, path: self._score(variant, path, record, context),
             evaluation=list(context.reference_ids),
             reference=reference,
-            infer_timeout_s=max(60.0, 12 * context.reference_s),
+            infer_timeout_s=patience_s(record.budget_s, context.reference_s),
+            patience_s=patience_s(record.budget_s, context.reference_s),
         )
         return Funnel(
-            record, self.folder, self.options.profile, self.budget, services, self.progress, sizes=self.options.sizes
+            record, self.folder, self.options.profile, self.budget, services, self.progress, sizes=context.sizes
         )
 
     def _score(self, variant: Variant, candidate: Path, record: StudyRecord, context: Context) -> Score:
@@ -280,7 +294,7 @@ class Session:
         }
         log = self.folder.log / f"{variant.name}-score.log"
         with Child("accel.study.prepare_child", env={}, log=log, cwd=self.folder.log) as child:
-            return msgspec.convert(child.ask(command, timeout_s=300.0), Score)
+            return msgspec.convert(child.ask(command, timeout_s=_LONGEST_SCORE_S), Score)
 
     # --- ending ------------------------------------------------------------------------------------------------
 

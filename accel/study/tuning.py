@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from accel.analysis.conclusion import Row
+from accel.errors import VariantError
 from accel.measurement.trace import Trace
 from accel.plugins import Named
 from accel.study.live import Live, Turn, items_per_second
@@ -42,7 +43,8 @@ def finalists(funnel: Funnel) -> list[str]:
 def tune(funnel: Funnel, finalists: list[str]) -> None:
     """The latency-against-batch curve of the baseline and the finalists: offline runs at each size."""
     for name in (funnel.record.baseline, *finalists):
-        missing = [s for s in funnel.sizes if f"tuning-{name}-batch-{s}" not in funnel.results]
+        too_large = funnel.decisions.too_large.get(name, (math.inf, ""))[0]
+        missing = [s for s in funnel.sizes if s < too_large and f"tuning-{name}-batch-{s}" not in funnel.results]
         if not missing or not funnel.budget.allows_tuning():
             continue
         funnel.progress.stage(f"{name}: batch sizes")
@@ -54,13 +56,26 @@ def _tune_sizes(funnel: Funnel, live: Live, name: str) -> None:
     best, falling = 0.0, 0
     for size in usable_sizes(funnel, name, live):
         run_id = f"tuning-{name}-batch-{size}"
-        if run_id not in funnel.results:
-            funnel.measure(live, _tuning_turn(funnel, run_id, name, size))
+        if run_id not in funnel.results and not _measured(funnel, live, _tuning_turn(funnel, run_id, name, size), best):
+            return
         rate = throughput(funnel, run_id)
         falling = falling + 1 if rate < 0.97 * best else 0
         best = max(best, rate)
         if falling >= 2:
             return
+
+
+def _measured(funnel: Funnel, live: Live, turn: Turn, best: float) -> bool:
+    """Time one size; False if it fails where smaller ones ran, which is no reason to give the variant up."""
+    try:
+        funnel.measure(live, turn)
+    except VariantError as error:
+        if best == 0:
+            raise
+        name = live.prepared.variant.name
+        funnel.decide(too_large=funnel.decisions.too_large | {name: (turn.trial, error.reason)})
+        return False
+    return True
 
 
 def usable_sizes(funnel: Funnel, name: str, live: Live) -> list[int]:

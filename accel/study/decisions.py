@@ -1,0 +1,45 @@
+"""What a study settles once and holds to when it resumes, since it rested on the time that was left and on few runs.
+
+A phase is closed when the next one has begun: whoever enters the blocks later would be compared with another hour.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from accel.plugins import Named
+from accel.result import write_atomically
+
+_FILE = "decisions.json"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A variant that goes on, with its batching policy and first rate (1/s) of server trials; None: no such trials."""
+
+    name: str
+    policy: Named | None = None
+    rate: float | None = None
+
+
+class Decisions(msgspec.Struct, frozen=True, kw_only=True):
+    """blocks: the baseline and the finalists; confirming: the baseline and the winners. None until it is settled.
+
+    too_large: by variant, the batch size at which it failed while tuned though smaller ones ran, and why.
+    """
+
+    blocks: tuple[Entry, ...] | None = None
+    confirming: tuple[Entry, ...] | None = None
+    too_large: dict[str, tuple[int, str]] = {}
+
+    @classmethod
+    def load(cls, study: Path) -> Decisions:
+        """What an earlier attempt settled; nothing if there was none."""
+        path = study / _FILE
+        return msgspec.json.decode(path.read_bytes(), type=cls) if path.is_file() else cls()
+
+    def save(self, study: Path) -> Decisions:
+        """Commit it; gives itself."""
+        write_atomically(study / _FILE, msgspec.json.format(msgspec.json.encode(self), indent=1))
+        return self
