@@ -102,7 +102,11 @@ def make(kind: str, named: Named) -> Any:
             raise InputError(
                 f"The {WORDS[kind]} `{named.name}` has no field `{wrong[0]}`. {nearest(wrong[0], known)}"
             ) from None
-        raise InputError(f"The {WORDS[kind]} `{named.name}`: {error}.") from None
+        said, _, place = str(error).partition(" - at ")
+        field = f"field `{place.strip('`').removeprefix('$.')}`: " if place else ""
+        raise InputError(
+            f"The {WORDS[kind]} `{named.name}`: {field}{said}. See its fields with `accel list {named.name}`."
+        ) from None
 
 
 def name_of(plugin: Any) -> str:
@@ -113,7 +117,8 @@ def name_of(plugin: Any) -> str:
     module = type(plugin).__module__
     for kind in FOLDERS:
         for name, entry in _third_party(kind).items():
-            if entry.value.partition(":")[0] == module:
+            # A module may hold several plug-ins; without a class the entry names the module itself.
+            if entry.module == module and entry.attr in ("", type(plugin).__qualname__):
                 return name
     return module.rpartition(".")[2]
 
