@@ -16,6 +16,7 @@ from accel.errors import InputError, nearest
 from accel.plugins import Named
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9+][A-Za-z0-9._+-]{0,119}")
+_TAKEN_NAMES = ("reference", "outputs", "metric", "inspect")
 _PATHS = ("model", "samples", "labels")
 _KINDS = {"compression": "compression", "backend": "compilation", "batching": "batching"}
 
@@ -193,11 +194,13 @@ def _text(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except FileNotFoundError:
-        raise InputError(f"There is no recipe `{path}`.") from None
+        raise InputError(f"There is no recipe `{path}`. Give the path of a .toml file.") from None
     except IsADirectoryError:
         raise InputError(f"The recipe `{path}` is a folder; give a .toml file.") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"The recipe `{path}` is not UTF-8 text (byte {error.start}).") from None
+        raise InputError(
+            f"The recipe `{path}` is not UTF-8 text (byte {error.start}). Save it as UTF-8, or name another file."
+        ) from None
     except OSError as error:
         raise InputError(f"The recipe `{path}` can't be read: {error.strerror}.") from None
 
@@ -251,6 +254,10 @@ def _check_variant(variant: Variant, where: str) -> None:
         raise InputError(
             f"{where}: `{variant.name}` can't be a variant's name: it names files too, so use up to 120 letters, "
             "digits and `._+-`, the first a letter, a digit or `+`."
+        )
+    if variant.name in _TAKEN_NAMES:
+        raise InputError(
+            f"{where}: `{variant.name}` is a name that accel uses itself. Give the variant another `name`."
         )
     if variant.instances < 1:
         raise InputError(f"{where}: `instances` must be at least 1, but is `{variant.instances}`.")

@@ -122,7 +122,7 @@ def test_words_that_are_no_paths_stay(word: str, tmp_path: Path) -> None:
         ),
         (
             'model = "m.onnx"\n[[variant]]\nbackend = { name = "openvino", streams = "two" }',
-            ["variant 1", "`openvino`", "int", "$.streams"],
+            ["variant 1", "`openvino`", "int", "field `streams`"],
         ),
         (
             'model = "m.onnx"\n[[variant]]\nbackend = "openvino"\ncompression = ["lower_precision", "quantise_static"]',

@@ -79,7 +79,10 @@ def _plan(model: str, asked: dict[str, Any], save_recipe: Path | None) -> int:
         try:
             write_atomically(save_recipe, plan.recipe_toml().encode())
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-            raise InputError(f"The recipe `{save_recipe}` can't be written: {error.strerror}.") from None
+            raise InputError(
+                f"The recipe `{save_recipe}` can't be written: {(error.strerror or str(error)).lower()}. Give another "
+                "path to --save-recipe."
+            ) from None
     click.echo(plan.describe())
     if save_recipe is not None:
         click.echo(f"Recipe: {save_recipe}")
@@ -109,5 +112,7 @@ def _code(study: accel.Study) -> int:
         return 130
     if not any(row.status == "ok" for row in conclusion.rows):
         reasons = "; ".join(f"{row.name}: {row.reason}" for row in conclusion.rows[:3])
-        raise NothingMeasured(f"Not one variant could be measured ({reasons}).")
+        raise NothingMeasured(
+            f"Not one variant could be measured ({reasons.rstrip('.')}). See all with `accel list {study.folder}`."
+        )
     return 0

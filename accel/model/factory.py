@@ -55,8 +55,8 @@ def call_factory(location: str) -> tuple[Any, Callable[[], Any]]:
             return factory(), factory
         except Exception as error:
             raise InputError(
-                f"The factory `{location}` failed with {type(error).__name__}: {error}. "
-                "A factory takes no arguments and returns the model."
+                f"The factory `{location}` failed with {_said(error)}. A factory takes no arguments and returns what "
+                "it makes."
             ) from error
 
 
@@ -82,7 +82,15 @@ def _import(where: str) -> ModuleType:
     try:
         return _import_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
     except Exception as error:
-        raise InputError(f"`{where}` can't be imported: {type(error).__name__}: {error}.") from error
+        raise InputError(
+            f"`{where}` can't be imported: {_said(error)}. Import it in Python to see the whole error."
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    """An error's type and first line, without the full stop."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {line[:300]}".rstrip(" .:")
 
 
 def _import_file(path: Path) -> ModuleType:

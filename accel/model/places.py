@@ -27,7 +27,7 @@ def readable_file(path: Path, what: str) -> Path:
     try:
         with path.open("rb") as file:
             if not file.read(1):
-                raise InputError(f"{what} `{path}` is empty (0 bytes).")
+                raise InputError(f"{what} `{path}` is empty (0 bytes). Export or copy it again.")
     except OSError as error:
         raise InputError(f"{what} `{path}` can't be read: {error.strerror}.") from None
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,11 +40,19 @@ def _of(folder: Path, results: list[Result]) -> Trace | None:
     ]
     for phase in _PHASES:
         runs = sorted((r for r in usable if r.phase == phase), key=lambda r: r.run_id)[:_MOST_RUNS]
-        loaded = [Trace.load(folder / str(r.trace)) for r in runs if (folder / str(r.trace)).is_file()]
+        loaded = [t for t in (_loaded(folder / str(r.trace)) for r in runs) if t is not None]
         loaded = [t for t in loaded if len(t) and int(t.batch_size.max()) == 1]
         if loaded:
             return _joined(loaded)
     return None
+
+
+def _loaded(path: Path) -> Trace | None:
+    """A trace, or None if it is gone or damaged; the row it belongs to has a note that says so."""
+    try:
+        return Trace.load(path)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
 
 
 def _joined(traces: list[Trace]) -> Trace:

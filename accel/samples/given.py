@@ -60,6 +60,18 @@ def read(given: object, *, count: int | None = None) -> Given:
     )
 
 
+def read_labels(given: Any) -> Any:
+    """Labels from an .npy file or a factory; an array or a list as it is. Raises InputError for what can't be read."""
+    if not isinstance(given, str | Path):
+        return given
+    if is_factory(str(given)):
+        return call_factory(str(given))[0]
+    path = readable_file(Path(given).expanduser(), "Labels")
+    if path.suffix != ".npy":
+        raise InputError(f"Labels `{path}`: `{path.suffix}` files aren't read. Give an .npy file or `file.py:factory`.")
+    return _load(path, "Labels")
+
+
 def unnamed(count: int) -> list[str]:
     """The names that columns get if only their order is known."""
     return [UNNAMED] if count == 1 else [f"{UNNAMED}_{i}" for i in range(count)]
@@ -160,11 +172,11 @@ def _from_path(path: Path) -> Given:
     )
 
 
-def _load(path: Path) -> Array:
+def _load(path: Path, what: str = "Samples") -> Array:
     try:
         array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, error, what) from None
     return array
 
 
@@ -176,10 +188,10 @@ def _load_archive(path: Path) -> dict[str, Array]:
         raise _unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
+def _unreadable(path: Path, error: Exception, what: str = "Samples") -> InputError:
     if "pickle" in str(error).lower() and "allow_pickle" in str(error):
         return InputError(
-            f"Samples `{path}` holds pickled Python objects, which are never loaded since they can run code. "
+            f"{what} `{path}` holds pickled Python objects, which are never loaded since they can run code. "
             "Store plain arrays of numbers: np.savez(path, name=array)."
         )
-    return InputError(f"Samples `{path}` can't be read: {error}. Is the file complete?")
+    return InputError(f"{what} `{path}` can't be read: {error}. Is the file complete?")

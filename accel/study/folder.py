@@ -14,6 +14,7 @@ import msgspec
 from accel.analysis.conclusion import StudyRecord
 from accel.errors import InputError
 from accel.result import Result, write_atomically
+from accel.study.refusal import holds_more
 
 
 class StudyFolder:
@@ -43,7 +44,7 @@ class StudyFolder:
 
         Raises InputError with what to type instead.
         """
-        if self.record_path.exists() and not resume:
+        if self.holds_runs() and not resume:
             raise InputError(
                 f"`{self.root}` already holds a study. Continue it with --resume, or choose another folder with --out."
             )
@@ -67,6 +68,33 @@ class StudyFolder:
 
     def _ours(self) -> bool:
         return self.record_path.exists() or (self.root / ".lock").exists()
+
+    def holds_runs(self) -> bool:
+        """True if something was measured, or was found not to run, that must not be lost."""
+        return any(self.runs.glob("*.json"))
+
+    def begin_anew(self) -> None:
+        """Forget a study that never got to a run; call it under the lock, since another process may be at it."""
+        if not self.holds_runs():
+            for path in (self.record_path, self._clock):
+                path.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove what a study without a run wrote, so that it isn't in the way of the next try; other files stay.
+
+        Logs that hold more than the sentence the user gets stay too.
+        """
+        self.begin_anew()
+        for folder in (self.samples, self.reference, self.model, self.artefacts, self.runs):
+            shutil.rmtree(folder, ignore_errors=True)
+        if holds_more(self.log):
+            return
+        shutil.rmtree(self.log, ignore_errors=True)
+        (self.root / ".lock").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # other files are in it
+            self.root.rmdir()
+            if self.root.parent.name == "accel-results":
+                self.root.parent.rmdir()
 
     def clear(self) -> None:
         """Forget an unfinished preparation (no study.json yet), so that it starts anew."""

@@ -29,6 +29,11 @@ class Given(msgspec.Struct, frozen=True):
     sha256: str = ""
     sys_path: tuple[str, ...] = ()
 
+    @property
+    def is_own(self) -> bool:
+        """True for a function or a factory of the user's, which runs in a child only."""
+        return self.kind == "object" or ":" in self.text
+
 
 def give(value: Any, folder: Path, name: str) -> Given:
     """Make `value` plain. Raises InputError if a live object can't be stored."""

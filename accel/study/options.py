@@ -56,7 +56,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def resolve(model: Any, **given: Any) -> Options:
     """Merge keyword arguments over a recipe's values, check each; raises InputError for the first that is wrong."""
     recipe = _recipe(model)
-    said = {key: value for key, value in given.items() if value is not None and value != ()}
+    said = {key: value for key, value in given.items() if value is not None and not _is_empty(value)}
 
     def pick(key: str, default: Any = None) -> Any:
         """Keyword argument, else recipe, else default."""
@@ -67,7 +67,7 @@ def resolve(model: Any, **given: Any) -> Options:
 
     chosen = profile(pick("profile", "quick"))
     slo_text = pick("slo")
-    variants = tuple(_variant(v) for v in said.get("variants", recipe.variants if recipe else ()))
+    variants = _variants(said.get("variants", recipe.variants if recipe else ()))
     with_defaults = pick("defaults")
     source = recipe.model if recipe is not None else model
     return Options(
@@ -88,12 +88,17 @@ def resolve(model: Any, **given: Any) -> Options:
         defaults=bool(with_defaults) if with_defaults is not None else not variants,
         name=_name(pick("name"), source),
         random_weights=bool(pick("random_weights", False)),
-        padding=pick("padding", 0),
-        seed=int(pick("seed", 0)),
+        padding=_padding(pick("padding", 0)),
+        seed=_seed(pick("seed", 0)),
         trust_file=bool(said.get("trust_file", False)),
         command=str(said.get("command", "accel.bench(…)")),
         said=frozenset(key for key in ("budget", "profile", "target") if pick(key) is not None),
     )
+
+
+def _is_empty(value: Any) -> bool:
+    """True for an option that can be repeated and wasn't given; arrays must not be compared to find out."""
+    return isinstance(value, tuple) and not value
 
 
 def _recipe(model: Any) -> Recipe | None:
@@ -111,8 +116,34 @@ def _recipe(model: Any) -> Recipe | None:
     return None
 
 
-def _variant(given: Any) -> Variant:
-    return given if isinstance(given, Variant) else parse_variant(given)
+def _variants(given: Any) -> tuple[Variant, ...]:
+    if not isinstance(given, list | tuple):
+        raise InputError(f"`variants` must be a list, but is a {type(given).__name__}. Put the variants in brackets.")
+    found: list[Variant] = []
+    for number, one in enumerate(given, 1):
+        if not isinstance(one, Variant | dict):
+            raise InputError(
+                f'Variant {number} must be a table such as {{"name": "a", "backend": "onnxruntime"}} or an '
+                f"accel.Variant, but is `{one!r}`."
+            )
+        variant = one if isinstance(one, Variant) else parse_variant(one, f"Variant {number}")
+        if any(variant.name == other.name for other in found):
+            raise InputError(f"Two variants are named `{variant.name}`. Give one of them another `name`.")
+        found.append(variant)
+    return tuple(found)
+
+
+def _seed(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InputError(f"The seed must be a whole number of at least 0, but is `{value}`.")
+    return value
+
+
+def _padding(value: Any) -> Any:
+    values = value.values() if isinstance(value, dict) else [value]
+    if any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
+        raise InputError(f"The padding must be a number, or a dict of input name to number, but is `{value!r}`.")
+    return value
 
 
 def _metric(given: Any) -> Any:
@@ -200,3 +231,23 @@ def _restricted(options: Options) -> list[Variant]:
             for b in options.backends or able
         ]
     return found
+
+
+def with_baseline(baseline: Variant, variants: list[Variant]) -> tuple[Variant, ...]:
+    """The baseline first; a variant of the recipe that *is* the baseline stands in for it."""
+    same = next((v for v in variants if v.backend == baseline.backend and not v.compression), None)
+    first = same or baseline
+    if any(v is not first and v.name == first.name for v in variants):
+        raise InputError(
+            f"A variant is named `{first.name}`, which is what the original runs as. Give the variant another `name`."
+        )
+    return (first, *(v for v in variants if v.name != first.name))
+
+
+def check_sizes(asked: tuple[int, ...], batch: int | str) -> None:
+    """Refuse sizes that a model with a fixed batch can't take; `batch` as in Signature."""
+    if asked and batch != "any" and batch not in asked:
+        raise InputError(
+            f"The model takes batches of {batch} only, but --batch asks for {', '.join(map(str, asked))}. Leave out "
+            "--batch, or export the model with a dynamic batch."
+        )

@@ -20,6 +20,7 @@ from accel.recipe import Variant
 from accel.result import SetUp, write_atomically
 from accel.study.cache import cache_root, folder_bytes
 from accel.study.folder import StudyFolder
+from accel.study.refusal import refusal
 
 _ENTRY = "prepared.json"
 
@@ -45,8 +46,14 @@ class Workshop:
         self._timeout_s = timeout_s
 
     def inspect(self, given: dict[str, Any], on_stage: Callable[[str], None]) -> dict[str, Any]:
-        """Load the model and the samples once, for the signature, the facts and the materialised samples."""
-        return self._ask({"do": "inspect", "given": given}, "inspect", {}, on_stage)
+        """Load the model and the samples once, for the signature, the facts and the materialised samples.
+
+        Raises InputError if the child says what is wrong with them, NothingMeasured if it dies of them.
+        """
+        try:
+            return self._ask({"do": "inspect", "given": given}, "inspect", {}, on_stage)
+        except ChildFailed as error:
+            raise refusal(error, "Looking at the model and the samples", self._folder.log / "inspect.log") from None
 
     def prepare(self, variant: Variant, cache_key: str | None, on_stage: Callable[[str], None]) -> Prepared:
         """The artefact of one variant, from the cache if it is there; raises VariantError if it can't be made."""

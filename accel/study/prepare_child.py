@@ -22,6 +22,7 @@ from accel.model.identity import identity
 from accel.recipe import Variant
 from accel.result import SetUp
 from accel.samples import Samples, matched, materialise
+from accel.samples.given import read_labels
 from accel.study.given import Given, metric_name, metric_of, take
 from accel.study.scoring import Terms, score
 
@@ -69,12 +70,7 @@ def inspect(command: dict[str, Any]) -> dict[str, Any]:
 
 
 def _labels(given: Given) -> Any:
-    value = take(given)
-    if isinstance(value, str):
-        import numpy as np
-
-        return np.load(value, allow_pickle=False)
-    return value
+    return read_labels(take(given))
 
 
 def _synthetic_count(model: Model) -> int:

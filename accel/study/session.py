@@ -14,7 +14,7 @@ import numpy as np
 from accel import __version__
 from accel.analysis.conclusion import StudyRecord
 from accel.errors import NothingMeasured, VariantError
-from accel.measurement.isolation import Child
+from accel.measurement.isolation import Child, ChildFailed
 from accel.measurement.machine import detect, env_id
 from accel.model import Facts, Signature, Source, describe
 from accel.recipe import Variant
@@ -27,8 +27,9 @@ from accel.study.folder import StudyFolder
 from accel.study.funnel import Funnel, Progress, Services
 from accel.study.given import Given, give, metric_of
 from accel.study.live import Live, memory_limit_bytes
-from accel.study.options import Options, as_begun, asked_variants
+from accel.study.options import Options, as_begun, asked_variants, check_sizes, with_baseline
 from accel.study.prepare import Prepared, Workshop
+from accel.study.refusal import refusal
 from accel.study.scoring import Score, Terms, score
 
 _REFERENCE_S = 15.0
@@ -90,6 +91,7 @@ class Session:
         funnel: Funnel | None = None
         try:
             self._reference(record, workshop, context)
+            self._try_metric(record, context)
             funnel = self._funnel(record, workshop, context)
             funnel.run()
             funnel.keep_artefacts()
@@ -154,7 +156,8 @@ class Session:
         found = defaults.default_variants(
             facts, self.machine, baseline_backend=baseline.backend.name, synthetic=samples["synthetic"]
         )
-        variants = _with_baseline(baseline, asked_variants(options, found))
+        variants = with_baseline(baseline, asked_variants(options, found))
+        check_sizes(options.sizes, seen["signature"]["batch"])
         identity = {"variants": msgspec.to_builtins(variants), "time": time.time_ns(), "seed": options.seed}
         study_id = hashlib.sha256(msgspec.json.encode(identity)).hexdigest()[:12]
         from accel.study.given import metric_name
@@ -263,16 +266,9 @@ class Session:
         )
 
     def _score(self, variant: Variant, candidate: Path, record: StudyRecord, context: Context) -> Score:
-        terms = Terms(
-            accuracy_drop=record.accuracy_drop,
-            compressed=bool(variant.compression),
-            random_weights=record.source.random_weights,
-            synthetic=record.synthetic,
-            metric=record.metric,
-        )
+        terms = _terms(record, compressed=bool(variant.compression))
         reference = self.folder.reference / "outputs.npz"
-        text = context.metric.text
-        if context.metric.kind == "object" or ":" in text:
+        if context.metric.is_own:
             return self._score_in_child(variant, candidate, reference, terms, context)
         samples = Samples.open(self.folder.samples)
         ids = np.asarray(context.reference_ids, np.int64)
@@ -295,6 +291,17 @@ class Session:
         log = self.folder.log / f"{variant.name}-score.log"
         with Child("accel.study.prepare_child", env={}, log=log, cwd=self.folder.log) as child:
             return msgspec.convert(child.ask(command, timeout_s=_LONGEST_SCORE_S), Score)
+
+    def _try_metric(self, record: StudyRecord, context: Context) -> None:
+        """The user's own metric on the reference's outputs: if it fails even there, no variant is to blame."""
+        if not context.metric.is_own or self.folder.results():
+            return
+        variant = msgspec.structs.replace(record.variants[0], name="metric")
+        reference = self.folder.reference / "outputs.npz"
+        try:
+            self._score_in_child(variant, reference, reference, _terms(record, compressed=False), context)
+        except ChildFailed as error:
+            raise refusal(error, "Trying the metric", self.folder.log / "metric-score.log") from None
 
     # --- ending ------------------------------------------------------------------------------------------------
 
@@ -321,11 +328,14 @@ class Session:
         return f"{reason}. {first.next_step}".strip()
 
 
-def _with_baseline(baseline: Variant, variants: list[Variant]) -> tuple[Variant, ...]:
-    """The baseline first; a variant of the recipe that *is* the baseline stands in for it."""
-    same = next((v for v in variants if v.backend == baseline.backend and not v.compression), None)
-    first = same or baseline
-    return (first, *(v for v in variants if v.name != first.name))
+def _terms(record: StudyRecord, *, compressed: bool) -> Terms:
+    return Terms(
+        accuracy_drop=record.accuracy_drop,
+        compressed=compressed,
+        random_weights=record.source.random_weights,
+        synthetic=record.synthetic,
+        metric=record.metric,
+    )
 
 
 def _reference_note(facts: Facts, source: Source) -> str:

@@ -181,11 +181,14 @@ def bench(
     folder = StudyFolder((Path(out) if out is not None else default_folder(options.name)).absolute())
     folder.create(resume=resume)
     with folder.lock():
-        session = Session(options, folder, progress or Quiet())
+        if not resume:
+            folder.begin_anew()
+        begun = folder.record_path.exists()
         try:
-            session.run()
+            Session(options, folder, progress or Quiet()).run()
         except InputError:
-            _discard_if_empty(folder)
+            if not begun and not folder.holds_runs():
+                folder.discard()
             raise
         study = Study(folder.root)
         keep_winners(study)
@@ -223,11 +226,3 @@ def write_report(studies: Sequence[str | os.PathLike[str]], out: str | os.PathLi
     else:
         write_several(folders, Path(out))
     return Path(out)
-
-
-def _discard_if_empty(folder: StudyFolder) -> None:
-    """Wrong input leaves no folder behind that would be in the way of the next try."""
-    import shutil
-
-    if not folder.record_path.exists() and not any(folder.runs.glob("*.json")):
-        shutil.rmtree(folder.root, ignore_errors=True)

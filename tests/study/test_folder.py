@@ -23,9 +23,55 @@ def test_a_finished_study_is_not_overwritten_without_resume(tmp_path: Path) -> N
     folder = StudyFolder(tmp_path / "out")
     folder.create(resume=False)
     folder.record_path.write_text("{}")
+    (folder.runs / "screening-a.json").write_text("{}")
     with pytest.raises(InputError, match="--resume"):
         folder.create(resume=False)
     folder.create(resume=True)
+    folder.begin_anew()
+    assert folder.record_path.exists(), "what was measured is never forgotten"
+
+
+def test_a_study_that_never_got_to_a_run_is_not_in_the_way(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "out")
+    folder.create(resume=False)
+    folder.record_path.write_text("{}")
+    folder.create(resume=False)
+    folder.begin_anew()
+    assert not folder.record_path.exists()
+
+
+def test_what_is_discarded_is_only_ones_own(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "out")
+    folder.create(resume=False)
+    folder.record_path.write_text("{}")
+    (folder.root / "notes.txt").write_text("mine")
+    folder.discard()
+    assert [p.name for p in folder.root.iterdir()] == ["notes.txt"]
+    (folder.root / "notes.txt").unlink()
+    folder.root.rmdir()
+    folder.create(resume=False)
+    folder.discard()
+    assert not folder.root.exists()
+
+
+def test_a_log_that_tells_more_than_the_sentence_stays(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "out")
+    folder.create(resume=False)
+    (folder.log / "inspect.log").write_text("Traceback (most recent call last):\n  boom\n")
+    folder.discard()
+    assert (folder.log / "inspect.log").is_file()
+    folder.create(resume=False)
+
+
+def test_only_an_empty_folder_of_accels_own_goes_too(tmp_path: Path) -> None:
+    first, second = (StudyFolder(tmp_path / "accel-results" / name) for name in ("a", "b"))
+    first.create(resume=False)
+    second.create(resume=False)
+    first.discard()
+    assert second.root.is_dir()
+    second.discard()
+    assert not (tmp_path / "accel-results").exists()
+    assert tmp_path.is_dir()
 
 
 def test_a_file_instead_of_a_folder(tmp_path: Path) -> None:
