@@ -44,8 +44,13 @@ def key(variant: Variant, *, model_sha256: str, calibration_sha256: str, machine
 
 
 def _source_sha256(kind: str, name: str) -> str:
+    """Hash of a plug-in's file and of the private files beside it, which its code may use."""
     module = importlib.import_module(plugins.load(kind, name).__module__)
-    return hashlib.sha256(inspect.getsource(module).encode()).hexdigest()
+    own = Path(inspect.getfile(module))
+    digest = hashlib.sha256(own.read_bytes())
+    for path in sorted(own.parent.glob("_*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def shrink(limit_bytes: int = 20_000_000_000) -> None:
