@@ -22,7 +22,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 bench: $(VENV)/.test
-	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds
+	$(BIN)/python -m pytest benchmarks --benchmark-only --timeout=900 --benchmark-columns=median,iqr,rounds
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

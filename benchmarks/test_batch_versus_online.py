@@ -2,12 +2,17 @@
 
 Each round drives a measure child, so the times of pytest-benchmark's table include what a round costs around the
 engine; the figures to read are in `extra_info`, each computed from the Result the round left behind:
-items_per_s (offline), and p50_ms, p90_ms, p99_ms from schedule with `goodput_per_s` (server, open loop).
+items_per_s (offline), and p50_ms, p90_ms, p99_ms from schedule with `goodput_per_s` (server, open loop). The Results
+lie in `benchmark/runs` of the study's folder.
+
+ACCEL_BENCH_ROUNDS and ACCEL_BENCH_SECONDS make it shorter or longer: rounds, and counted seconds of each.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
+import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -24,19 +29,24 @@ from accel.study.folder import StudyFolder
 from accel.study.live import Live, Turn, items_per_second
 from accel.study.profiles import profile
 
-ROUNDS = 5
-COUNTED_S = 1.0
+ROUNDS = int(os.environ.get("ACCEL_BENCH_ROUNDS", "5"))
+COUNTED_S = float(os.environ.get("ACCEL_BENCH_SECONDS", "1"))
 Role = Literal["baseline", "batch winner", "online winner"]
 
 
 class Driver:
-    """One variant in a measure child, with the numbers of the runs it has made."""
+    """One variant in a measure child, with the numbers of the runs it has made.
 
-    def __init__(self, study: accel.Study, name: str) -> None:
+    test: of the benchmark's own name; no two of them may write the same Results.
+    """
+
+    def __init__(self, study: accel.Study, role: Role, test: str) -> None:
+        name = name_of(study, role)
         prepared = find_prepared(study.folder, name)
         if prepared is None:
             pytest.skip(f"the artefact of `{name}` is gone; run a new study")
-        self.study, self.name = study, name
+        self.study, self.name, self.role = study, name, role
+        self.test = re.sub(r"[^\w.]+", "-", test).strip("-")
         self.folder = StudyFolder(study.folder / "benchmark")
         for folder in (self.folder.runs, self.folder.log):
             folder.mkdir(parents=True, exist_ok=True)
@@ -48,8 +58,9 @@ class Driver:
         """One run with a Result of its own on disk; rounds of one number share their schedule."""
         number = next(self._numbers)
         turn = Turn(
-            run_id=f"{self.name}-{target}-{number}",
+            run_id=f"{self.test}-{number}",
             phase="measure",
+            role="baseline" if self.name == self.study.record.baseline else "candidate",
             target=target,
             scenario=scenario,
             batching=batching,
@@ -73,7 +84,7 @@ def name_of(study: accel.Study, role: Role) -> str:
 
 @pytest.fixture(params=["baseline", "batch winner", "online winner"])
 def driver(request: pytest.FixtureRequest, study: accel.Study) -> Iterator[Driver]:
-    found = Driver(study, name_of(study, request.param))
+    found = Driver(study, request.param, request.node.name)
     yield found
     found.live.close()
 
@@ -91,13 +102,14 @@ def test_batch(benchmark: Any, study: accel.Study, driver: Driver) -> None:
     items = max(size, round(per_s * COUNTED_S / size) * size)
     offline, fixed = Named("offline", {"samples": items}), Named("fixed", {"size": size})
     results: list[Result] = []
+    benchmark.group = "batch"  # read when the rounds are over, so it can't be set later
     benchmark.pedantic(
         lambda: results.append(driver.run("batch", offline, fixed)), rounds=ROUNDS, iterations=1, warmup_rounds=1
     )
     rates = sorted(items_per_second(driver.trace(r)) for r in results[1:])
-    benchmark.group = "batch"
     benchmark.extra_info.update(
         variant=driver.name,
+        role=driver.role,
         batch_size=size,
         items=items,
         items_per_s=rates[len(rates) // 2],
@@ -120,13 +132,14 @@ def test_online(benchmark: Any, study: accel.Study, driver: Driver, load: float)
     )
     results: list[Result] = []
     server = Named("server", {"rate": rate})
+    benchmark.group = f"online at {load:.0%} of the original's batch throughput"
     benchmark.pedantic(
         lambda: results.append(driver.run("online", server, policy)), rounds=ROUNDS, iterations=1, warmup_rounds=1
     )
     traces = [driver.trace(r) for r in results[1:]]
-    benchmark.group = f"online at {load:.0%} of the original's batch throughput"
     benchmark.extra_info.update(
         variant=driver.name,
+        role=driver.role,
         policy=str(policy),
         rate_per_s=rate,
         goodput_per_s=[goodput(t.counted(), study.record.slo_s or 1.0) for t in traces],
