@@ -1,17 +1,17 @@
 # Every target sets up .venv itself, and only when pyproject.toml or constraints.txt changed.
 # PYTHON: the interpreter to build .venv with (3.11 or later). `make demo` installs what the demo uses; the others add tools.
+# OUT: the folder `make demo` writes to; by default a new one below accel-results/ each time.
 
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-OUT ?= accel-results/demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test lint bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.demo
-	$(BIN)/accel bench demo --out $(OUT)
+	$(BIN)/accel bench demo $(if $(OUT),--out $(OUT))
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest

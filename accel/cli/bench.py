@@ -96,13 +96,18 @@ def _measure(model: str, asked: dict[str, Any], as_json: bool, typed: str) -> in
 
     with Progress() as progress:
         study = accel.bench(model, **asked, progress=progress, command=typed)
-    page = study.folder / "report.html"
+    page = _from_here(study.folder / "report.html")
     if as_json:
         click.echo(study.to_json().rstrip(b"\n"))
         click.echo(f"Report: {page}", err=True)
     else:
         click.echo(text(study.conclusion, report=str(page)))
     return _code(study)
+
+
+def _from_here(path: Path) -> Path:
+    """The path as a person would type it in this folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _code(study: accel.Study) -> int:
