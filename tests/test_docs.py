@@ -87,7 +87,7 @@ def test_other_commands_in_documents_name_what_exists(line: str) -> None:
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     elif words[:2] == ["pip", "install"]:
-        extras = re.fullmatch(r"accel-bench\[(.*)\]", words[2])
+        extras = re.fullmatch(r"(?:accel-bench|\.)\[(.*)\]", words[2])
         assert extras is not None
         assert set(extras[1].split(",")) <= set(EXTRAS)
     else:
