@@ -47,7 +47,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[accel.Study]:
 
         def hurried(self: session.Session, source: object) -> object:
             workshop = build(self, source)  # type: ignore[arg-type]
-            workshop._timeout_s = 8.0
+            workshop._timeout_s = 6.0
             return workshop
 
         patch.setattr(session.Session, "_workshop", hurried)
@@ -60,6 +60,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[accel.Study]:
             variants=[{"name": name, "backend": name} for name in unruly.NAMES],
             budget="2m",
             target="batch",
+            batch=[8],
             out=folder / "out",
         )
     for cache in caches:
@@ -82,7 +83,7 @@ def test_the_baseline_and_the_healthy_are_measured_all_the_same(study: accel.Stu
     [
         ("crashes_timed", r"crashed with SIGSEGV while (warming up|measuring)"),
         ("hangs", r"did not answer within 3(\.0)? s while running the first inference"),
-        ("hangs_building", r"did not answer within 8(\.0)? s while compiling for hangs_building"),
+        ("hangs_building", r"did not answer within 6(\.0)? s while compiling for hangs_building"),
         ("eats_memory", r"was killed for using more than 700 MB while running the first inference"),
         ("raises", r"the flux capacitor is empty"),
     ],
