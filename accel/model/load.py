@@ -19,6 +19,8 @@ from accel.samples.store import Samples
 
 Form = Literal["torch", "onnx", "openvino", "callable"]
 Precision = Literal["float32", "bf16", "f16"]
+_UNREAD = object()
+"""Stands for a form that is there, but wasn't needed so far."""
 
 
 class Model:
@@ -51,6 +53,7 @@ class Model:
         self._forms = dict(forms)
         self._example = example
         self._facts = facts
+        self._samples: Samples | None = None
 
     @classmethod
     def load(cls, source: Source, folder: Path, samples: Samples | None = None) -> Model:
@@ -71,6 +74,26 @@ class Model:
             notes=found.notes,
             seconds={"load": time.perf_counter() - started},
         )
+
+    @classmethod
+    def reopen(
+        cls, source: Source, folder: Path, samples: Samples | None, *, signature: Signature, facts: Facts
+    ) -> Model:
+        """A model whose signature and facts an earlier child has found out.
+
+        The source itself is read only if the form it came in is asked for, so that a runtime's artefact is made from
+        the forms on disk without loading a framework.
+        """
+        model = cls(
+            source=source,
+            signature=signature,
+            folder=folder,
+            forms={facts.forms[0]: _UNREAD},
+            example=_example(signature, None, samples),
+            facts=facts,
+        )
+        model._samples = samples
+        return model
 
     @property
     def forms(self) -> tuple[str, ...]:
@@ -104,6 +127,11 @@ class Model:
         """
         if form not in self._forms:
             self._forms[form] = self._made(form)
+        if self._forms[form] is _UNREAD:
+            whole = Model.load(self.source, self.folder, self._samples)
+            self._forms[form] = whole.as_form(form)
+            self._example = whole.example
+            self.seconds |= whole.seconds
         return self._forms[form]
 
     def _made(self, form: str) -> Path:

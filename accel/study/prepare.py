@@ -55,8 +55,13 @@ class Workshop:
         except ChildFailed as error:
             raise refusal(error, "Looking at the model and the samples", self._folder.log / "inspect.log") from None
 
-    def prepare(self, variant: Variant, cache_key: str | None, on_stage: Callable[[str], None]) -> Prepared:
-        """The artefact of one variant, from the cache if it is there; raises VariantError if it can't be made."""
+    def prepare(
+        self, variant: Variant, cache_key: str | None, seen: dict[str, Any], on_stage: Callable[[str], None]
+    ) -> Prepared:
+        """The artefact of one variant, from the cache if it is there; raises VariantError if it can't be made.
+
+        seen: what `inspect` found out (signature, facts, load_s), so that the source is read again only where needed.
+        """
         if cache_key is not None:
             found = self._cached(variant, cache_root() / cache_key)
             if found is not None:
@@ -65,7 +70,7 @@ class Workshop:
         work = Path(tempfile.mkdtemp(prefix=".making-", dir=place))
         backend = plugins.make("compilation", variant.backend)
         try:
-            command = {"do": "prepare", "variant": msgspec.to_builtins(variant), "out": str(work / "artefact")}
+            command = {"do": "prepare", "variant": msgspec.to_builtins(variant), "out": str(work / "artefact"), **seen}
             final = place / (cache_key or variant.name)
             env = backend.env() | {"ACCEL_ARTEFACT": str(work / "artefact")}
             reply = self._ask(command, f"{variant.name}-prepare", env, on_stage)

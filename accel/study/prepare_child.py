@@ -16,7 +16,7 @@ import msgspec
 from accel import plugins
 from accel.errors import VariantError
 from accel.measurement.protocol import serve, stage
-from accel.model import Model, Source
+from accel.model import Facts, Model, Signature, Source
 from accel.model.convention import write_convention
 from accel.model.identity import identity
 from accel.recipe import Variant
@@ -65,6 +65,7 @@ def inspect(command: dict[str, Any]) -> dict[str, Any]:
             "sha256": samples.sha256,
             "notes": list(samples.notes),
         },
+        "load_s": model.seconds["load"],
         "notes": list(model.notes),
     }
 
@@ -87,9 +88,7 @@ def prepare(command: dict[str, Any]) -> dict[str, Any]:
     samples = Samples.open(Path(command["samples"]))
     seconds: dict[str, float] = {}
     stage("loading the model")
-    begun = time.perf_counter()
-    model = Model.load(msgspec.convert(command["source"], Source), Path(command["model_folder"]), samples)
-    seconds["load"] = time.perf_counter() - begun
+    model = _model(command, samples)
     target = variant.backend.name
     for named in variant.compression:
         technique = plugins.make("compression", named)
@@ -110,13 +109,23 @@ def prepare(command: dict[str, Any]) -> dict[str, Any]:
         "notes": list(model.notes),
         "set_up": msgspec.to_builtins(
             SetUp(
-                load_s=seconds["load"],
+                load_s=known.get("load", command["load_s"]),
                 export_s=known.get("export", seconds.get("export")),
                 compress_s=seconds.get("compress"),
                 compile_s=seconds["compile"],
             )
         ),
     }
+
+
+def _model(command: dict[str, Any], samples: Samples) -> Model:
+    return Model.reopen(
+        msgspec.convert(command["source"], Source),
+        Path(command["model_folder"]),
+        samples,
+        signature=msgspec.convert(command["signature"], Signature),
+        facts=msgspec.convert(command["facts"], Facts),
+    )
 
 
 def _form(model: Model, wanted: tuple[str, ...], who: str, seconds: dict[str, float]) -> str:

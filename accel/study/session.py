@@ -61,6 +61,7 @@ class Context(msgspec.Struct, kw_only=True):
     samples_sha256: str
     metric: Given
     labelled: bool
+    load_s: float
     reference_ids: tuple[int, ...] = ()
     reference_s: float = 0.0
     sizes: tuple[int, ...] = ()
@@ -139,6 +140,7 @@ class Session:
             samples_sha256=seen["samples"]["sha256"],
             metric=given["metric"],
             labelled=seen["samples"]["labelled"],
+            load_s=seen["load_s"],
             sizes=options.sizes,
         )
         self._write_context(context)
@@ -249,7 +251,12 @@ class Session:
                 calibration_sha256=context.samples_sha256,
                 machine=self.machine,
             )
-        return workshop.prepare(variant, cache_key, self._on_stage(variant.name))
+        seen = {
+            "signature": msgspec.to_builtins(record.signature),
+            "facts": msgspec.to_builtins(record.facts),
+            "load_s": context.load_s,
+        }
+        return workshop.prepare(variant, cache_key, seen, self._on_stage(variant.name))
 
     def _funnel(self, record: StudyRecord, workshop: Workshop, context: Context) -> Funnel:
         reference = self.folder.reference / "outputs.npz"
