@@ -217,7 +217,7 @@ def _noise(results: Sequence[Result], record: StudyRecord) -> Iterator[Finding]:
     yield Finding(
         what=f"{len(bad)} of {len(measured)} runs were disturbed by the machine.",
         why=why,
-        command="accel doctor --measure",
+        command="accel doctor",
         weight=65,
     )
 

@@ -46,7 +46,7 @@ def with_ends(estimate: Estimate, unit: str) -> str:
     """`940 items/s [930–950]`; without an interval, `about 940 items/s`."""
     half = half_width(estimate)
     if not half:
-        return f"about {estimate.value:.2g} {unit}"
+        return f"about {rounded(estimate.value, 0.2 * abs(estimate.value))} {unit}"
     return f"{rounded(estimate.value, half)} {unit} [{ends(estimate)}]"
 
 
@@ -62,7 +62,9 @@ def ends(estimate: Estimate) -> str:
 def times(estimate: Estimate) -> str:
     """`3.6×`."""
     half = half_width(estimate)
-    return f"{rounded(estimate.value, half)}×" if half else f"about {estimate.value:.2g}×"
+    return (
+        f"{rounded(estimate.value, half)}×" if half else f"about {rounded(estimate.value, 0.2 * abs(estimate.value))}×"
+    )
 
 
 def inverted(ratio: Estimate) -> Estimate:

@@ -33,7 +33,9 @@ def compare(funnel: Funnel, finalists: list[str]) -> None:
     try:
         for block in range(funnel.profile.blocks):
             if not (_begun(funnel, block) or _may_begin(funnel, block)):
-                funnel.not_bought.append(f"{block} of {funnel.profile.blocks} blocks: the intervals are wider for it")
+                funnel.not_bought.append(
+                    f"{funnel.profile.blocks - block} of {funnel.profile.blocks} blocks: the intervals are wider for it"
+                )
                 break
             funnel.progress.stage(f"block {block + 1} of {funnel.profile.blocks}")
             with funnel.budget.block():

@@ -24,7 +24,8 @@ def confirm(funnel: Funnel) -> None:
     for pair in range(funnel.profile.confirmations):
         if not (_begun(funnel, pair) or funnel.budget.allows_confirmation(pair)):
             funnel.not_bought.append(
-                f"{pair} of {funnel.profile.confirmations} fresh confirmations: the winner's own interval is wider"
+                f"{funnel.profile.confirmations - pair} of {funnel.profile.confirmations} fresh confirmations: "
+                "the winner's own interval is wider"
             )
             return
         funnel.progress.stage(f"confirming the winner, {pair + 1} of {funnel.profile.confirmations}")
