@@ -20,11 +20,11 @@ def identity(model: Model) -> str | None:
     if model.source.kind in ("onnx", "openvino", "pt2"):
         for path in _files(Path(model.source.location)):
             digest.update(path.name.encode())
-            digest.update(hashlib.file_digest(path.open("rb"), "sha256").digest())
+            digest.update(_digest(path))
         return digest.hexdigest()
     if "onnx" in model.forms and "torch" not in model.forms:
         for path in _files(Path(model.as_form("onnx"))):
-            digest.update(hashlib.file_digest(path.open("rb"), "sha256").digest())
+            digest.update(_digest(path))
         return digest.hexdigest()
     if "torch" not in model.forms:
         return None
@@ -33,6 +33,11 @@ def identity(model: Model) -> str | None:
     except (OSError, TypeError):
         return None
     return digest.hexdigest()
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _files(path: Path) -> list[Path]:

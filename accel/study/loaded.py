@@ -37,6 +37,7 @@ class Loaded:
         self._dtypes = {
             t["name"]: np.dtype(t["dtype"]) for t in _tensors(settings["signature"]) if t["dtype"] != "bfloat16"
         }
+        self._closed = False
         self._convention: Any = None
         if (folder / "convention.json").is_file():
             from accel.model.convention import Convention
@@ -51,12 +52,19 @@ class Loaded:
         if self._convention is not None:
             return self._convention.build(self.run(self._convention.bind(args, kwargs)))
         if args and isinstance(args[0], Mapping):
-            return self.run(dict(args[0]))
-        named = dict(zip(self._inputs, args, strict=False)) | kwargs
-        return self.run(named)
+            named, args = dict(args[0]), args[1:]
+        else:
+            named, args = dict(zip(self._inputs, args, strict=False)), args[len(self._inputs) :]
+        twice = next((n for n in kwargs if n in named), None)
+        if args or twice is not None:
+            what = f"got `{twice}` twice" if twice is not None else "got more"
+            raise InputError(f"The model takes {', '.join(self._inputs)}, but {what}.")
+        return self.run(named | kwargs)
 
     def run(self, inputs: Mapping[str, Any]) -> Arrays:
-        """Named arrays in, named arrays out. Raises InputError for a missing or misspelt input."""
+        """Named arrays in, named arrays out. Raises InputError for a missing or misspelt input, or once closed."""
+        if self._closed:
+            raise InputError(f"`{self.name}` is closed. Load it again.")
         for name in inputs:
             if name not in self._inputs:
                 raise InputError(f"The model has no input `{name}`. {nearest(name, self._inputs)}")
@@ -71,8 +79,10 @@ class Loaded:
         return self.engine.run(arrays)
 
     def close(self) -> None:
-        """Free the runtime."""
-        self.engine.close()
+        """Free the runtime; may be called twice."""
+        if not self._closed:
+            self._closed = True
+            self.engine.close()
 
     def __enter__(self) -> Self:
         return self

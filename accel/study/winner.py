@@ -156,11 +156,16 @@ def _write_expected(study: Study, row: Row, path: Path) -> None:
     outputs = load_outputs(outputs_path)
     from accel.measurement.outputs import load_ids
 
-    ids = [int(i) for i in load_ids(outputs_path)[:_EXPECTED_ITEMS]]
-    stored: dict[str, Any] = {"ids": np.asarray(ids)}
+    # A model of a fixed batch takes just that many items, so they are repeated where there are fewer.
+    batch = study.record.signature.batch
+    answered = load_ids(outputs_path)
+    count = min(_EXPECTED_ITEMS, len(answered)) if batch == "any" else int(batch)
+    at = np.resize(np.arange(len(answered)), count)
+    ids = answered[at]
+    stored: dict[str, Any] = {"ids": ids}
     stored |= {f"in/{name}": value for name, value in samples.batch(ids).items()}
     for name, rows in outputs.items():
-        first = rows[: len(ids)]
+        first = [rows[i] for i in at]
         if len({r.shape for r in first}) == 1:
             stored[f"out/{name}"] = np.stack(first)
     np.savez(path, **stored)
