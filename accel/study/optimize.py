@@ -61,7 +61,9 @@ def optimize(model: Any, samples: Any = None, *, target: Literal["batch", "onlin
     if winner.answer.keeps_baseline:
         return model
     replacement = winner.load()
+    fixed = study.record.signature.batch
     size = (winner.row.batch_size or 1) if target == "batch" else 1
+    size = size if fixed == "any" else int(fixed)
     batches = [live.arguments(b, model) for b in _batches(study, size)]
     faster = (0.0, 0.0, 0.0)
     if _agrees(model, replacement, batches[0]):
