@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from accel import __version__
 from accel.analysis.conclusion import StudyRecord
 from accel.errors import NothingMeasured, VariantError
-from accel.measurement.isolation import Child, ChildFailed
 from accel.measurement.machine import detect, env_id
 from accel.model import Facts, Signature, Source, describe
 from accel.recipe import Variant
@@ -23,18 +21,17 @@ from accel.samples import Samples
 from accel.study import defaults, missing
 from accel.study.budget import Budget, patience_s
 from accel.study.cache import key, shrink
+from accel.study.context import Context
 from accel.study.folder import StudyFolder
 from accel.study.funnel import Funnel, Progress, Services
-from accel.study.given import Given, give, metric_of
+from accel.study.given import Given, give
+from accel.study.judging import Judge
 from accel.study.live import Live, memory_limit_bytes
 from accel.study.options import Options, as_begun, asked_variants, check_sizes, with_baseline
 from accel.study.prepare import Prepared, Workshop
-from accel.study.refusal import refusal
-from accel.study.scoring import Score, Terms, score
 
 _REFERENCE_S = 15.0
 _LEAST_EVALUATION = 64
-_LONGEST_SCORE_S = 300.0
 
 
 class Quiet:
@@ -51,20 +48,6 @@ class Quiet:
 
     def time(self, elapsed_s: float, budget_s: float) -> None:
         """Ignore."""
-
-
-class Context(msgspec.Struct, kw_only=True):
-    """What stays the same through one study; kept so that a resumed one needs no second look at the model."""
-
-    source: Source
-    identity: str | None
-    samples_sha256: str
-    metric: Given
-    labelled: bool
-    load_s: float
-    reference_ids: tuple[int, ...] = ()
-    reference_s: float = 0.0
-    sizes: tuple[int, ...] = ()
 
 
 class Session:
@@ -92,7 +75,7 @@ class Session:
         funnel: Funnel | None = None
         try:
             self._reference(record, workshop, context)
-            self._try_metric(record, context)
+            Judge(self.folder, record, context).try_metric()
             funnel = self._funnel(record, workshop, context)
             funnel.run()
             funnel.keep_artefacts()
@@ -262,7 +245,7 @@ class Session:
         reference = self.folder.reference / "outputs.npz"
         services = Services(
             prepare=lambda variant: self._prepare(variant, workshop, context, record),
-            score=lambda variant, path: self._score(variant, path, record, context),
+            score=Judge(self.folder, record, context).score,
             evaluation=list(context.reference_ids),
             reference=reference,
             infer_timeout_s=patience_s(record.budget_s, context.reference_s),
@@ -271,44 +254,6 @@ class Session:
         return Funnel(
             record, self.folder, self.options.profile, self.budget, services, self.progress, sizes=context.sizes
         )
-
-    def _score(self, variant: Variant, candidate: Path, record: StudyRecord, context: Context) -> Score:
-        terms = _terms(record, compressed=bool(variant.compression))
-        reference = self.folder.reference / "outputs.npz"
-        if context.metric.is_own:
-            return self._score_in_child(variant, candidate, reference, terms, context)
-        samples = Samples.open(self.folder.samples)
-        ids = np.asarray(context.reference_ids, np.int64)
-        labels = None if samples.labels is None else np.asarray(samples.labels)[ids]
-        metric = metric_of(context.metric) or ("accuracy" if labels is not None else None)
-        return score(candidate, reference, labels, metric, terms)
-
-    def _score_in_child(
-        self, variant: Variant, candidate: Path, reference: Path, terms: Terms, context: Context
-    ) -> Score:
-        command = {
-            "do": "score",
-            "samples": str(self.folder.samples),
-            "ids": list(context.reference_ids),
-            "metric": msgspec.to_builtins(context.metric),
-            "candidate": str(candidate),
-            "reference": str(reference),
-            "terms": msgspec.to_builtins(terms),
-        }
-        log = self.folder.log / f"{variant.name}-score.log"
-        with Child("accel.study.prepare_child", env={}, log=log, cwd=self.folder.log) as child:
-            return msgspec.convert(child.ask(command, timeout_s=_LONGEST_SCORE_S), Score)
-
-    def _try_metric(self, record: StudyRecord, context: Context) -> None:
-        """The user's own metric on the reference's outputs: if it fails even there, no variant is to blame."""
-        if not context.metric.is_own or self.folder.results():
-            return
-        variant = msgspec.structs.replace(record.variants[0], name="metric")
-        reference = self.folder.reference / "outputs.npz"
-        try:
-            self._score_in_child(variant, reference, reference, _terms(record, compressed=False), context)
-        except ChildFailed as error:
-            raise refusal(error, "Trying the metric", self.folder.log / "metric-score.log") from None
 
     # --- ending ------------------------------------------------------------------------------------------------
 
@@ -333,16 +278,6 @@ class Session:
             return f"Nothing was measured within the budget of {record.budget_s:.0f} s. Raise --budget."
         reason = f"No variant could be measured. `{first.variant.name}`: {first.reason}".rstrip(".")
         return f"{reason}. {first.next_step}".strip()
-
-
-def _terms(record: StudyRecord, *, compressed: bool) -> Terms:
-    return Terms(
-        accuracy_drop=record.accuracy_drop,
-        compressed=compressed,
-        random_weights=record.source.random_weights,
-        synthetic=record.synthetic,
-        metric=record.metric,
-    )
 
 
 def _reference_note(facts: Facts, source: Source) -> str:

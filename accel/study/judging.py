@@ -1,0 +1,74 @@
+"""Scores every variant of a study against its reference; the user's own metric runs in a child, not in the parent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from accel.analysis.conclusion import StudyRecord
+from accel.measurement.isolation import Child, ChildFailed
+from accel.recipe import Variant
+from accel.samples import Samples
+from accel.study.context import Context
+from accel.study.folder import StudyFolder
+from accel.study.given import metric_of
+from accel.study.refusal import refusal
+from accel.study.scoring import Score, Terms, score
+
+_LONGEST_SCORE_S = 300.0
+
+
+class Judge:
+    """Knows the reference's outputs, the labels and the metric of one study."""
+
+    def __init__(self, folder: StudyFolder, record: StudyRecord, context: Context) -> None:
+        self._folder, self._record, self._context = folder, record, context
+        self._reference = folder.reference / "outputs.npz"
+
+    def score(self, variant: Variant, candidate: Path) -> Score:
+        """Quality of a variant's stored outputs; raises ChildFailed where the user's metric fails."""
+        terms = self._terms(compressed=bool(variant.compression))
+        if self._context.metric.is_own:
+            return self._in_child(variant.name, candidate, terms)
+        samples = Samples.open(self._folder.samples)
+        ids = np.asarray(self._context.reference_ids, np.int64)
+        labels = None if samples.labels is None else np.asarray(samples.labels)[ids]
+        metric = metric_of(self._context.metric) or ("accuracy" if labels is not None else None)
+        return score(candidate, self._reference, labels, metric, terms)
+
+    def try_metric(self) -> None:
+        """The user's own metric on the reference's outputs: if it fails even there, no variant is to blame.
+
+        Raises InputError or NothingMeasured that says so.
+        """
+        if not self._context.metric.is_own or self._folder.results():
+            return
+        try:
+            self._in_child("metric", self._reference, self._terms(compressed=False))
+        except ChildFailed as error:
+            raise refusal(error, "Trying the metric", self._folder.log / "metric-score.log") from None
+
+    def _in_child(self, name: str, candidate: Path, terms: Terms) -> Score:
+        command = {
+            "do": "score",
+            "samples": str(self._folder.samples),
+            "ids": list(self._context.reference_ids),
+            "metric": msgspec.to_builtins(self._context.metric),
+            "candidate": str(candidate),
+            "reference": str(self._reference),
+            "terms": msgspec.to_builtins(terms),
+        }
+        log = self._folder.log / f"{name}-score.log"
+        with Child("accel.study.prepare_child", env={}, log=log, cwd=self._folder.log) as child:
+            return msgspec.convert(child.ask(command, timeout_s=_LONGEST_SCORE_S), Score)
+
+    def _terms(self, *, compressed: bool) -> Terms:
+        return Terms(
+            accuracy_drop=self._record.accuracy_drop,
+            compressed=compressed,
+            random_weights=self._record.source.random_weights,
+            synthetic=self._record.synthetic,
+            metric=self._record.metric,
+        )
