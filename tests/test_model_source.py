@@ -206,7 +206,7 @@ def test_an_empty_graph_is_no_model(tmp_path: Path) -> None:
         (f"{FACTORIES}:modul", "Did you mean `module`"),
         (f"{FACTORIES}:NUMBER", "must be a function"),
         (f"{FACTORIES}:broken", "RuntimeError: no weights here"),
-        (f"{FACTORIES}:number", "returned a int"),
+        (f"{FACTORIES}:number", "returned something of type `int`"),
         ("no_such_package.net:build", "can't be imported: ModuleNotFoundError"),
     ],
 )

@@ -63,7 +63,11 @@ def _values(metric: Metric, outputs: outs.Rows, labels: Any) -> Float:
         except Exception as error:
             raise InputError(f"The metric `{getattr(metric, '__name__', 'metric')}` failed: {error!r}.") from error
         if given.ndim > 1 or not np.all(np.isfinite(given)):
-            raise InputError("A metric must give one finite number, or one finite number a sample.")
+            name = getattr(metric, "__name__", "metric")
+            raise InputError(
+                f"The metric `{name}` must give one finite number, or one finite number a sample, but gave "
+                f"{given if given.ndim == 0 else f'an array of shape {given.shape}, NaN or infinity in it or not'}."
+            )
         return given
     if metric == "top5":
         return _top5(outputs, labels)

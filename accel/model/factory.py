@@ -53,7 +53,7 @@ def call_factory(location: str) -> tuple[Any, Callable[[], Any]]:
             raise InputError(f"`{location}` must be a function without arguments, but is a {type(factory).__name__}.")
         try:
             return factory(), factory
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(
                 f"The factory `{location}` failed with {_said(error)}. A factory takes no arguments and returns what "
                 "it makes."
@@ -81,13 +81,13 @@ def _folders(location: str) -> list[Path]:
 def _import(where: str) -> ModuleType:
     try:
         return _import_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"`{where}` can't be imported: {_said(error)}. Import it in Python to see the whole error."
         ) from error
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     """An error's type and first line, without the full stop."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {line[:300]}".rstrip(" .:")

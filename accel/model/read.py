@@ -129,9 +129,13 @@ def _factory(source: Source, folder: Path, samples: Samples | None) -> Found:
     if callable(given):
         return _callable(source, given, samples)
     raise InputError(
-        f"The factory `{source.location}` returned a {type(given).__name__}, but must return a torch module, "
+        f"The factory `{source.location}` returned {_type(given)}, but must return a torch module, "
         "(module, example inputs), the path of an .onnx file or a function."
     )
+
+
+def _type(given: object) -> str:
+    return "None" if given is None else f"something of type `{type(given).__name__}`"
 
 
 def _need_torch(what: str) -> None:

@@ -54,9 +54,10 @@ def read(given: object, *, count: int | None = None) -> Given:
         return read(given(), count=count)
     if isinstance(given, Iterable):
         return _from_items(given, count)
+    what = "None" if given is None else f"a {type(given).__name__}"
     raise InputError(
-        f"Samples can't be read from a {type(given).__name__}. Give an array, a dict of arrays, an .npz file, a folder "
-        "of .npy files, an iterable of items or a function that returns one of these."
+        f"Samples can't be read from {what}. Give an array, a dict of arrays, an .npz file, a folder of .npy files, "
+        "an iterable of items or a function that returns one of these."
     )
 
 

@@ -97,7 +97,11 @@ def metric_of(given: Given) -> Any:
     if isinstance(value, str) and ":" in value:
         from accel.model.factory import attribute
 
-        return attribute(value)
+        value = attribute(value)
+    if value is not None and not isinstance(value, str) and not callable(value):
+        raise InputError(
+            f"The metric `{given.text}` must be a function of (outputs, labels), but is a {type(value).__name__}."
+        )
     return value
 
 

@@ -43,7 +43,13 @@ def inspect(command: dict[str, Any]) -> dict[str, Any]:
     model = Model.load(source, folder, samples)
     if samples is None:
         samples = materialise(
-            None, model.signature, where, count=_synthetic_count(model), vocabulary=model.facts.vocabulary, **terms
+            None,
+            model.signature,
+            where,
+            labels=_labels(given["labels"]),
+            count=_synthetic_count(model),
+            vocabulary=model.facts.vocabulary,
+            **terms,
         )
     elif source.kind != "callable":
         samples = matched(samples, model.signature, where)

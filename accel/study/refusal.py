@@ -32,4 +32,4 @@ def holds_more(log: Path) -> bool:
 
 
 def _sentences(*parts: str) -> str:
-    return " ".join(f"{part.rstrip('.')}." for part in parts if part)
+    return " ".join(f"{part[0].upper()}{part[1:].rstrip('.')}." for part in parts if part)

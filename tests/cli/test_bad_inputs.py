@@ -104,6 +104,25 @@ def module(body: str) -> Prepare:
     return text("net.py", body)
 
 
+def metric(body: str) -> Prepare:
+    """A recipe whose metric is the function `own` of net.py, with this body."""
+
+    def write(folder: Path) -> None:
+        recipe('samples = "samples.npz"\nmetric = "net.py:own"')(folder)
+        head = "import os, signal\nimport numpy as np\n\n\ndef own(outputs, labels):\n    "
+        (folder / "net.py").write_text(head + body + "\n")
+
+    return write
+
+
+TORCH_NET = """
+import torch
+
+def make():
+    return torch.nn.Linear(5, 3)
+"""
+
+
 def held_by_another(folder: Path) -> None:
     """The folder `busy` holds a study that another process is writing."""
     code = (
@@ -119,12 +138,12 @@ def held_by_another(folder: Path) -> None:
 
 
 HOLDING: list[subprocess.Popen[str]] = []
-BENCH = ("bench", "model.onnx", "--samples", "samples.npz", "--budget", "30s", "--out", "out")
-RECIPE = ("bench", "recipe.toml", "--out", "out")
+BENCH = ("bench", "model.onnx", "--samples", "samples.npz", "--budget", "10s", "--out", "out")
+RECIPE = ("bench", "recipe.toml", "--budget", "10s", "--out", "out")
 
 
 def bench(model: str, *more: str) -> tuple[str, ...]:
-    return ("bench", model, "--samples", "samples.npz", "--budget", "30s", "--out", "out", *more)
+    return ("bench", model, "--samples", "samples.npz", "--budget", "10s", "--out", "out", *more)
 
 
 # name: (what makes the input bad, the arguments, exit code, words that must stand in the sentence)
@@ -159,6 +178,23 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
     ),
     "batch of nothing": (nothing, ("bench", "demo", "--batch", "0"), 2, ("--batch", "at least 1")),
     "batch in words": (nothing, ("bench", "demo", "--batch", "eight"), 2, ("--batch", "whole number", "eight")),
+    "batch beyond all memory": (nothing, bench("model.onnx", "--batch", "65537"), 2, ("--batch", "65536", "65537")),
+    "batch for a model of one": (
+        lambda f: matmul(f / "model.onnx", batch=1),
+        bench("model.onnx", "--batch", "4"),
+        2,
+        ("batches of 1 only", "4", "dynamic batch"),
+    ),
+    "budget without end": (nothing, ("bench", "demo", "--budget", "inf"), 2, ("--budget", "`5m`", "inf")),
+    "budget that is no number": (nothing, ("bench", "demo", "--budget", "nan"), 2, ("--budget", "`5m`", "nan")),
+    "drop below zero": (nothing, ("bench", "demo", "--accuracy-drop", "-1pp"), 2, ("--accuracy-drop", "-1pp")),
+    "slo without a time": (nothing, ("bench", "demo", "--slo", "p99="), 2, ("p99=20ms", "`p99=`")),
+    "knob of a technique": (
+        nothing,
+        ("bench", "demo", "--compression", "quantize_static:methd=minmax"),
+        2,
+        ("quantize_static", "Did you mean `method`?"),
+    ),
     "resume without out": (nothing, ("bench", "demo", "--resume"), 2, ("--resume", "--out DIR")),
     "report of nothing": (nothing, ("report",), 2, ("STUDY", "--help")),
     "report of no study": (nothing, ("report", "nowhere"), 2, ("`nowhere`",)),
@@ -184,6 +220,92 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
         RECIPE,
         2,
         ("`../a`", "name"),
+    ),
+    "variant of a misspelt knob": (
+        recipe('[[variant]]\nbackend = { name = "onnxruntime", treads = 2 }'),
+        RECIPE,
+        2,
+        ("variant 1", "`treads`", "Did you mean `threads`?"),
+    ),
+    "variant named as a file of ours": (
+        recipe('[[variant]]\nname = "outputs"\nbackend = "onnxruntime"'),
+        RECIPE,
+        2,
+        ("`outputs`", "another `name`"),
+    ),
+    "variant named as the original": (
+        recipe('samples = "samples.npz"\n[[variant]]\nname = "onnxruntime"\nbackend = "openvino"'),
+        RECIPE,
+        2,
+        ("`onnxruntime`", "another `name`"),
+    ),
+    "recipe that is a folder": (lambda f: (f / "recipe.toml").mkdir(), RECIPE, 2, ("recipe.toml", "is a folder")),
+    "recipe of a model that isn't there": (
+        recipe("", 'model = "gone.onnx"\n'),
+        RECIPE,
+        2,
+        ("gone.onnx", "no such file"),
+    ),
+    # -- labels and metrics
+    "labels that aren't there": (
+        recipe('samples = "samples.npz"\nlabels = "labels.npy"'),
+        RECIPE,
+        2,
+        ("Labels", "labels.npy", "no such file"),
+    ),
+    "labels of no known kind": (
+        lambda f: [recipe('samples = "samples.npz"\nlabels = "l.csv"')(f), (f / "l.csv").write_text("1")],
+        RECIPE,
+        2,
+        ("Labels", "l.csv", ".npy"),
+    ),
+    "labels without samples": (
+        lambda f: [recipe('labels = "l.npy"')(f), np.save(f / "l.npy", np.zeros(ROWS))],
+        RECIPE,
+        2,
+        ("Labels were given without samples",),
+    ),
+    "metric that raises": (
+        metric("raise ValueError('no such column.')"),
+        RECIPE,
+        2,
+        ("metric `own` failed", "no such column"),
+    ),
+    "metric of NaN": (metric("return float('nan')"), RECIPE, 2, ("`own`", "finite number")),
+    "metric of text": (metric("return 'good'"), RECIPE, 2, ("`own`", "good")),
+    "metric of a table": (metric("return np.ones((2, 2))"), RECIPE, 2, ("`own`", "finite number a sample")),
+    "metric that isn't there": (
+        recipe('samples = "samples.npz"\nmetric = "gone.py:own"'),
+        RECIPE,
+        2,
+        ("gone.py", "can't be imported"),
+    ),
+    "metric that is no function": (
+        lambda f: [metric("")(f), (f / "net.py").write_text("own = 3\n")],
+        RECIPE,
+        2,
+        ("net.py:own", "must be a function", "int"),
+    ),
+    "misspelt function of a metric": (
+        lambda f: [metric("return 1.0")(f), (f / "net.py").write_text("def owm(outputs, labels): ...\n")],
+        RECIPE,
+        2,
+        ("net.py", "Did you mean `owm`?"),
+    ),
+    "metric that crashes": (
+        metric("os.kill(os.getpid(), signal.SIGSEGV)"),
+        RECIPE,
+        3,
+        ("metric", "SIGSEGV", "metric-score.log"),
+    ),
+    "accuracy of labels that don't suit": (
+        lambda f: [
+            recipe('samples = "samples.npz"\nmetric = "accuracy"')(f),
+            samples(f / "samples.npz", x=x(), labels=np.zeros((ROWS, 7), int)),
+        ],
+        RECIPE,
+        2,
+        ("`accuracy`", "(45, 7)"),
     ),
     "misspelt metric": (
         recipe('samples = "samples.npz"\nmetric = "acuracy"'),
@@ -230,6 +352,45 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
         2,
         ("net.py:make", "no weights here"),
     ),
+    "factory that talks much": (
+        module("def make():\n    raise ValueError('no weights.\\nLook elsewhere.\\nReally.')\n"),
+        bench("net.py:make"),
+        2,
+        ("net.py:make", "ValueError: no weights. A factory"),
+    ),
+    "factory of None": (module("def make():\n    pass\n"), bench("net.py:make"), 2, ("net.py:make", "None")),
+    "factory that is none": (module("make = 3\n"), bench("net.py:make"), 2, ("must be a function", "int")),
+    "factory with arguments": (module("def make(size):\n    pass\n"), bench("net.py:make"), 2, ("no arguments",)),
+    "factory that crashes": (
+        module("import os, signal\ndef make():\n    os.kill(os.getpid(), signal.SIGSEGV)\n"),
+        bench("net.py:make"),
+        3,
+        ("SIGSEGV", "loading the model", "inspect.log"),
+    ),
+    "file that ends Python": (
+        module("import sys\nsys.exit(7)\n"),
+        bench("net.py:make"),
+        2,
+        ("net.py", "SystemExit: 7"),
+    ),
+    "function that raises": (
+        module("def make():\n    return predict\n\ndef predict(x):\n    raise ValueError('wrong day')\n"),
+        bench("net.py:make"),
+        2,
+        ("wrong day",),
+    ),
+    "function without samples": (
+        module("def make():\n    return predict\n\ndef predict(x):\n    return x\n"),
+        ("bench", "net.py:make", "--out", "out"),
+        2,
+        ("Give samples",),
+    ),
+    "torch module that can't take the samples": (
+        module(TORCH_NET),
+        bench("net.py:make"),
+        2,
+        ("The model fails on the samples", "2x4 and 5x3"),
+    ),
     "factory of nothing": (module("def make():\n    return 3\n"), bench("net.py:make"), 2, ("net.py:make", "int")),
     "file that is no Python": (module("def make(:\n"), bench("net.py:make"), 2, ("net.py",)),
     "module that isn't there": (nothing, bench("no_such_package.models:make"), 2, ("no_such_package",)),
@@ -247,6 +408,37 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
         2,
         ("samples.csv", ".npz"),
     ),
+    "samples in a folder of nothing": (
+        lambda f: (f / "dir").mkdir(),
+        ("bench", "model.onnx", "--samples", "dir", "--out", "out"),
+        2,
+        ("dir", "no .npy file"),
+    ),
+    "factory of samples that raises": (
+        module("def rows():\n    raise OSError('no network')\n"),
+        ("bench", "model.onnx", "--samples", "net.py:rows", "--out", "out"),
+        2,
+        ("net.py:rows", "no network"),
+    ),
+    "factory of samples of None": (
+        module("def rows():\n    pass\n"),
+        ("bench", "model.onnx", "--samples", "net.py:rows", "--out", "out"),
+        2,
+        ("Samples", "None"),
+    ),
+    "samples of another model": (
+        lambda f: samples(f / "samples.npz", image=np.ones((ROWS, 3, 8, 8), np.float32), text=np.ones((ROWS, 9), int)),
+        BENCH,
+        2,
+        ("image", "`x`"),
+    ),
+    "inputs of different counts": (
+        lambda f: [two_inputs(f, "x", "mask"), samples(f / "samples.npz", x=x(), mask=x(rows=3))],
+        bench("two.onnx"),
+        2,
+        ("`mask` has 3", "64"),
+    ),
+    "numbers that can't be converted": (arrays(x=x(dtype=np.int64)), BENCH, 2, ("`x`", "float32", "int64", "astype")),
     "empty samples": (raw("samples.npz", b""), BENCH, 2, ("samples.npz",)),
     "truncated samples": (truncated("samples.npz"), BENCH, 2, ("samples.npz",)),
     "pickled samples": (pickled_samples, BENCH, 2, ("samples.npz", "pickle")),
@@ -269,6 +461,28 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
         2,
         ("out` is not empty",),
     ),
+    "resume of what is no study": (
+        lambda f: [(f / "out").mkdir(), (f / "out" / "thesis.tex").write_text("x")],
+        (*BENCH, "--resume"),
+        2,
+        ("out` is not empty and holds no study",),
+    ),
+    "resume of a damaged study": (
+        lambda f: [
+            (f / "out").mkdir(),
+            (f / "out" / ".lock").write_text("123"),
+            (f / "out" / "study.json").write_text("{"),
+        ],
+        (*BENCH, "--resume"),
+        2,
+        ("study.json", "can't be read", "--out"),
+    ),
+    "report into a place without files": (
+        lambda f: [(f / "out").mkdir(), (f / "out" / "study.json").write_text("[]")],
+        ("report", "out", "--out", "/proc/page.html"),
+        2,
+        ("study.json",),
+    ),
     "two studies on one out": (held_by_another, (*BENCH[:-1], "busy"), 2, ("busy",)),
     "study that can't be read": (
         lambda f: [(f / "out").mkdir(), (f / "out" / "study.json").write_text("{")],
@@ -286,13 +500,18 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.stat().st_size}
+    """What lies in a folder; the lock only says who was there last."""
+    found = [p for p in folder.rglob("*") if p.is_file() and p.name != ".lock" and p.stat().st_size]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in found}
 
 
 def check_sentence(said: Said, words: tuple[str, ...]) -> None:
     everything = said.out + said.err
     assert "Traceback" not in everything
     assert "should not" not in everything, said.err
+    for odd in ("ChildFailed", "VariantError", "InputError", ". .", "  "):
+        assert odd not in said.sentence.replace("../", "").replace("...", ""), said.sentence
+    assert said.sentence.endswith((".", "?")), said.sentence
     assert said.sentence.startswith("accel: "), said.err
     assert 20 < len(said.sentence) < 600
     for word in words:
@@ -313,6 +532,9 @@ def test_bad_input_is_one_sentence_and_loses_nothing(name: str, place: Path, acc
     check_sentence(said, words)
     assert said.out == ""
     after = files(place)
+    if code == 2:
+        left = set(after) - set(before)
+        assert not [name for name in left if "__pycache__" not in name], "the next try must find the place as it was"
     assert {name: after.get(name) for name in before} == before
 
 
