@@ -97,5 +97,6 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @classmethod
     def load(cls, path: Path) -> Trace:
         """Read what `save` wrote; pickled content is refused by numpy."""
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since numpy leaves a damaged file open.
+        with path.open("rb") as data, np.load(data, allow_pickle=False) as file:
             return cls(**{c: file[c].astype(np.int64) for c in _COLUMNS})

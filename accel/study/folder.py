@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -133,6 +134,16 @@ class StudyFolder:
         if not self.runs.is_dir():
             return {}
         return {path.stem: Result.load(path) for path in sorted(self.runs.glob("*.json"))}
+
+    def vouches(self, result: Result) -> bool:
+        """True if a run's trace is the one that was written with it, or if nothing was timed."""
+        if result.trace is None:
+            return True
+        try:
+            data = (self.runs / Path(result.trace).name).read_bytes()
+        except OSError:
+            return False
+        return hashlib.sha256(data).hexdigest() == result.trace_sha256
 
     def record(self) -> StudyRecord:
         """Read study.json; InputError if this is no study or is damaged."""

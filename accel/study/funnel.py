@@ -82,7 +82,8 @@ class Funnel:
         self.services = services
         self.progress = progress
         self.sizes = sizes or SIZES
-        self.results = folder.results()
+        # A run whose evidence is gone is made again; see `StudyFolder.vouches`.
+        self.results = {i: r for i, r in folder.results().items() if folder.vouches(r)}
         self.decisions = Decisions.load(folder.root)
         self.not_bought: list[str] = []
         self._prepared: dict[str, Prepared] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import subprocess
@@ -573,7 +574,7 @@ def test_a_missing_library_is_a_row_that_says_what_to_install(
 
 
 @pytest.mark.slow
-def test_a_model_that_crashes_at_batch_8_costs_that_batch_only(place: Path, accel_cli: Accel) -> None:
+def test_a_model_that_crashes_at_batch_8_is_run_item_by_item(place: Path, accel_cli: Accel) -> None:
     (place / "net.py").write_text(
         "import os, signal\nimport numpy as np\n\n\ndef make():\n"
         "    def predict(x):\n"
@@ -581,10 +582,13 @@ def test_a_model_that_crashes_at_batch_8_costs_that_batch_only(place: Path, acce
         "        return {'y': np.asarray(x) * 2}\n"
         "    return predict\n"
     )
-    said = accel_cli(*bench("net.py:make", "--batch", "1", "--batch", "4", "--batch", "8", "--target", "batch"))
+    said = accel_cli(*bench("net.py:make", "--batch", "1", "--batch", "4", "--target", "batch", "--json"))
     assert "Traceback" not in said.out + said.err
     assert said.code == 0, said.err
-    assert "SIGSEGV" in said.out + said.err
+    (row,) = json.loads(said.out)["rows"]
+    assert (row["status"], row["batch_size"]) == ("ok", 1)
+    assert any("batches of 8" in note and "SIGSEGV" in note and "item by item" in note for note in row["notes"])
+    assert "SIGSEGV" in (place / "out" / "report.html").read_text("utf-8")
 
 
 @pytest.mark.slow
