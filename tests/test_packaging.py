@@ -137,6 +137,6 @@ def test_the_demo_runs_from_the_wheel_outside_the_repository(elsewhere: Path) ->
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "Report: result/report.html" in done.stdout
+    assert "result/report.html" in done.stdout
     assert (elsewhere / "result" / "report.html").stat().st_size > 50_000
     assert str(ROOT) not in (elsewhere / "result" / "report.html").read_text("utf-8")
