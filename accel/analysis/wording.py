@@ -26,12 +26,13 @@ def rounded(value: float, half: float) -> str:
 
     A wide interval still leaves each end its leading digit: `[30–400]` says more than `[0–400]`.
 
-    >>> rounded(3.6123, 0.21), rounded(15873.2, 480.0), rounded(31.0, 300.0)
-    ('3.6', '15,900', '31')
+    >>> rounded(3.6123, 0.21), rounded(15873.2, 480.0), rounded(31.0, 300.0), rounded(1e-05, 0.0)
+    ('3.6', '15,900', '31', '1e-05')
     """
     text = show_rounded(value, min(5 * half, 2.5 * abs(value)) if value else 5 * half)
     whole, dot, rest = text.partition(".")
-    return f"{int(whole):,}{dot}{rest}" if len(whole.lstrip("-")) > 3 else text
+    # Without a width, a tiny or huge value keeps its power of ten.
+    return f"{int(whole):,}{dot}{rest}" if len(whole.lstrip("-")) > 3 and "e" not in text else text
 
 
 def half_width(estimate: Estimate) -> float | None:
