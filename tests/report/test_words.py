@@ -40,7 +40,7 @@ def test_no_digit_the_interval_does_not_carry(given_: Estimate | None, value: st
 @given(st.floats(1e-6, 1e9), st.floats(1e-4, 0.5))
 def test_rounding_stays_within_a_tenth_of_the_half_width(value: float, relative: float) -> None:
     half = value * relative
-    written = float(words.number(value, half).replace(",", ""))
+    written = float(words.rounded(value, half).replace(",", ""))
     # at worst half of the last digit: 0.5 in the first digit of 5 h, with at most four decimals
     assert abs(written - value) <= max(0.25 * half, 0.5e-4) * (1 + 1e-9)
 
