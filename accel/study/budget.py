@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from accel.study.profiles import Profile
 
 _SCREENING_SHARE = 0.45
+_SLOW_SHARE = 0.2
 _CONFIRMING_SHARE = 0.16
 _AROUND_SERVER_S = 1.8
 """Warm-up, load before and after the counted part, and draining of a server trial."""
@@ -35,9 +36,9 @@ class Budget:
         """Seconds that are left; never negative."""
         return max(0.0, self.total_s - self.elapsed_s())
 
-    def allows_screening(self) -> bool:
-        """True while another variant may be prepared and screened."""
-        return self.elapsed_s() < _SCREENING_SHARE * self.total_s
+    def allows_screening(self, *, slow: bool = False) -> bool:
+        """True while another variant may be prepared and screened; slow: one whose compiler takes a minute or so."""
+        return self.elapsed_s() < (_SLOW_SHARE if slow else _SCREENING_SHARE) * self.total_s
 
     def allows_tuning(self) -> bool:
         """True while batch sizes may still be tuned."""

@@ -87,7 +87,7 @@ class Funnel:
         self.decisions = Decisions.load(folder.root)
         self.not_bought: list[str] = []
         self._prepared: dict[str, Prepared] = {}
-        self.first_answer = False
+        self.answered: dict[str, str] = {}
 
     def run(self) -> None:
         """Screen, tune, compare, confirm; each stage skips what an earlier attempt has finished."""
