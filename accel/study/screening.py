@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from accel import plugins
 from accel.errors import VariantError
 from accel.plugins import Named
 from accel.recipe import Variant
