@@ -22,7 +22,7 @@ SIZES = (1, 2, 4, 8, 16, 32)
 
 
 def finalists(funnel: Funnel) -> list[str]:
-    """The variants that go on: the fastest two in batch and the fastest two in latency whose guard holds.
+    """The variants that go on: the fastest in batch and the fastest in latency by turns, among those whose guard holds.
 
     At most `profile.finalists`, without traps and without what is slower than the baseline in both. Decided on plain
     medians of the screening runs: these choose who is measured well, they are never printed.
@@ -33,11 +33,17 @@ def finalists(funnel: Funnel) -> list[str]:
     base = funnel.record.baseline
     base_rate, base_wait = throughput(funnel, f"screening-{base}-batch"), latency_s(funnel, f"screening-{base}-latency")
     by_rate, by_wait = sorted(rate, key=lambda n: -rate[n]), sorted(wait, key=lambda n: wait[n])
-    chosen: list[str] = []
-    for name in _alternate(by_rate[:2], by_wait[:2], by_rate[2:], by_wait[2:]):
-        if name not in chosen and (rate[name] > base_rate or wait[name] < base_wait):
-            chosen.append(name)
-    return chosen[: funnel.budget.finalists(funnel.profile)]
+    most = funnel.budget.finalists(funnel.profile)
+    orders = {
+        "batch": by_rate,
+        "online": by_wait,
+        # Where time carries one finalist alone, it is the best all-rounder.
+        "both": sorted(rate, key=lambda n: wait[n] / max(rate[n], 1e-9))
+        if most == 1
+        else list(_alternate(by_rate[:2], by_wait[:2], by_rate[2:], by_wait[2:])),
+    }
+    faster = [n for n in orders[funnel.record.target] if rate[n] > base_rate or wait[n] < base_wait]
+    return list(dict.fromkeys(faster))[:most]
 
 
 def tune(funnel: Funnel, finalists: list[str]) -> None:
