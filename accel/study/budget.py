@@ -57,12 +57,14 @@ class Budget:
         usual = max(self._pairs, default=0.06 * self.total_s)
         return self.left_s() >= usual
 
-    def finalists(self, profile: Profile) -> int:
+    def finalists(self, profile: Profile, seen_s: float = 0.0) -> int:
         """How many finalists the remaining time carries through all blocks, at least one.
 
-        One entrant's turn is about two closed runs and a server trial with their warm-ups.
+        One entrant's turn is about two closed runs and a server trial with their warm-ups; `seen_s`: what two closed
+        runs of the baseline took, which is more for a slow model.
         """
-        turn_s = 2 * (profile.measure_s + profile.warmup_s + 0.2) + profile.server_s + _AROUND_SERVER_S
+        closed_s = max(2 * (profile.measure_s + profile.warmup_s + 0.2), seen_s)
+        turn_s = closed_s + profile.server_s + _AROUND_SERVER_S
         if profile.fresh:
             turn_s += 3.0
         available = (1 - _CONFIRMING_SHARE) * self.total_s - self.elapsed_s() - 0.05 * self.total_s

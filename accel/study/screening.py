@@ -81,7 +81,9 @@ def _answer_and_time(funnel: Funnel, prepared: Prepared, role: Role, size: int, 
 def _score(funnel: Funnel, live: Live, size: int) -> Score:
     variant = live.prepared.variant
     out = funnel.folder.reference / f"{variant.name}.npz"
-    live.answer(funnel.services.evaluation, size, out, timeout_s=funnel.services.infer_timeout_s)
+    ids = funnel.services.evaluation
+    took = live.answer(ids, size, out, timeout_s=funnel.services.infer_timeout_s)
+    funnel.item_s[variant.name] = took / len(ids)
     return funnel.services.score(variant, out)
 
 

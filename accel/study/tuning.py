@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from accel.analysis.conclusion import Row
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from accel.study.funnel import Funnel
 
 SIZES = (1, 2, 4, 8, 16, 32)
+_CALLS, _BATCHES = 25, 8
+"""What a run should hold at least: enough calls for a median, enough batches for their scatter."""
+_LONGEST_S = 5.0
 
 
 def finalists(funnel: Funnel) -> list[str]:
@@ -33,7 +37,7 @@ def finalists(funnel: Funnel) -> list[str]:
     base = funnel.record.baseline
     base_rate, base_wait = throughput(funnel, f"screening-{base}-batch"), latency_s(funnel, f"screening-{base}-latency")
     by_rate, by_wait = sorted(rate, key=lambda n: -rate[n]), sorted(wait, key=lambda n: wait[n])
-    most = funnel.budget.finalists(funnel.profile)
+    most = funnel.budget.finalists(funnel.profile, _turn_s(funnel))
     orders = {
         "batch": by_rate,
         "online": by_wait,
@@ -44,6 +48,27 @@ def finalists(funnel: Funnel) -> list[str]:
     }
     faster = [n for n in orders[funnel.record.target] if rate[n] > base_rate or wait[n] < base_wait]
     return list(dict.fromkeys(faster))[:most]
+
+
+def _turn_s(funnel: Funnel) -> float:
+    """What the baseline's two screening runs took, warm-up and all: the next ones will take about as long."""
+    runs = (funnel.results.get(f"screening-{funnel.record.baseline}-{target}") for target in ("latency", "batch"))
+    return sum(run.wall_s or 0.0 for run in runs if run is not None)
+
+
+def long_enough(funnel: Funnel, turn: Turn, name: str) -> Turn:
+    """The same turn, longer where a slow model would get through too few batches for a number with an interval."""
+    if turn.target == "online":
+        return turn
+    if turn.target == "latency":
+        known, batches = latency_s(funnel, f"screening-{name}-latency"), _CALLS
+        batch_s = known if math.isfinite(known) else funnel.item_s.get(name, 0.0)
+    else:
+        rate, batches = throughput(funnel, f"screening-{name}-batch"), _BATCHES
+        item_s = 1 / rate if rate > 0 else funnel.item_s.get(name, 0.0)
+        batch_s = item_s * int(turn.batching.fields.get("size", 1))
+    wanted = min(1.1 * batches * batch_s, _LONGEST_S)
+    return msgspec.structs.replace(turn, duration_s=max(turn.duration_s, wanted))
 
 
 def tune(funnel: Funnel, finalists: list[str]) -> None:
