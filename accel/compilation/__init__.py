@@ -61,6 +61,7 @@ class Backend(Protocol):
     runs: the model forms it can build from, the best first ("torch", "onnx", "openvino", "callable").
     runtime: the Python package a measure child needs.
     extra: the accel-bench extra that installs it.
+    slow_to_build (optional, False if absent): its compiler takes a minute or so; tried only while there is time.
     env: environment variables a child must have *before* the runtime is imported.
     fits: None, or why it isn't tried for this model on this machine.
     build: write a self-contained artefact into an empty folder; raises VariantError.

@@ -54,6 +54,7 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     runs: ClassVar[tuple[str, ...]] = ("torch",)
     runtime: ClassVar[str] = "torch"
+    slow_to_build: ClassVar[bool] = True
     extra: ClassVar[str | None] = "torch"
 
     def env(self) -> dict[str, str]:

@@ -13,6 +13,7 @@ from accel.scenarios import Plan
 
 _LATER_NS = 3_600_000_000_000
 _GIVE_UP_AFTER = 5
+_LEAST_CALLS, _ENOUGH_S = 3, 2.0
 
 
 def sizes_taken(batcher: Batcher, plan: Plan, cap: int | None) -> list[int]:
@@ -52,7 +53,8 @@ def warm_up(
 ) -> tuple[int, float]:
     """Run every padded size not yet `seen` once, then cycle through the typical ones; gives calls made and seconds.
 
-    Ends after at least `iterations` calls and at least `s` seconds. `seen` is extended. A call that fails is left to
+    Ends after at least `iterations` calls and at least `s` seconds; a slow model ends it after three calls and two
+    seconds. `seen` is extended. A call that fails is left to
     the measured part to count (one bad sample isn't a broken engine), but five failures in a row are raised.
     """
     start, calls, failures = clock.now_ns(), 0, 0
@@ -74,7 +76,8 @@ def warm_up(
             call(_ids(sample_ids, calls, n))
             seen.add(size)
     for n in cycle(_typical(sorted(padded.values()))):
-        if calls >= iterations and clock.now_ns() - start >= s * 1e9:
+        spent = clock.now_ns() - start
+        if (calls >= iterations and spent >= s * 1e9) or (calls >= _LEAST_CALLS and spent >= max(s, _ENOUGH_S) * 1e9):
             break
         call(_ids(sample_ids, calls, n))
     return calls, (clock.now_ns() - start) * 1e-9

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from accel.study.profiles import Profile
 
 _SCREENING_SHARE = 0.45
+_SLOW_SHARE = 0.2
 _CONFIRMING_SHARE = 0.16
 _AROUND_SERVER_S = 1.8
 """Warm-up, load before and after the counted part, and draining of a server trial."""
@@ -35,9 +36,9 @@ class Budget:
         """Seconds that are left; never negative."""
         return max(0.0, self.total_s - self.elapsed_s())
 
-    def allows_screening(self) -> bool:
-        """True while another variant may be prepared and screened."""
-        return self.elapsed_s() < _SCREENING_SHARE * self.total_s
+    def allows_screening(self, *, slow: bool = False) -> bool:
+        """True while another variant may be prepared and screened; slow: one whose compiler takes a minute or so."""
+        return self.elapsed_s() < (_SLOW_SHARE if slow else _SCREENING_SHARE) * self.total_s
 
     def allows_tuning(self) -> bool:
         """True while batch sizes may still be tuned."""
@@ -56,12 +57,14 @@ class Budget:
         usual = max(self._pairs, default=0.06 * self.total_s)
         return self.left_s() >= usual
 
-    def finalists(self, profile: Profile) -> int:
+    def finalists(self, profile: Profile, seen_s: float = 0.0) -> int:
         """How many finalists the remaining time carries through all blocks, at least one.
 
-        One entrant's turn is about two closed runs and a server trial with their warm-ups.
+        One entrant's turn is about two closed runs and a server trial with their warm-ups; `seen_s`: what two closed
+        runs of the baseline took, which is more for a slow model.
         """
-        turn_s = 2 * (profile.measure_s + profile.warmup_s + 0.2) + profile.server_s + _AROUND_SERVER_S
+        closed_s = max(2 * (profile.measure_s + profile.warmup_s + 0.2), seen_s)
+        turn_s = closed_s + profile.server_s + _AROUND_SERVER_S
         if profile.fresh:
             turn_s += 3.0
         available = (1 - _CONFIRMING_SHARE) * self.total_s - self.elapsed_s() - 0.05 * self.total_s

@@ -30,7 +30,7 @@ from accel.study.prepare import Prepared
 from accel.study.profiles import Profile
 from accel.study.scoring import Score
 from accel.study.screening import screen
-from accel.study.tuning import SIZES, finalists, tune
+from accel.study.tuning import SIZES, finalists, long_enough, tune
 
 _LEAST_LIMIT = 1e-3
 
@@ -87,7 +87,8 @@ class Funnel:
         self.decisions = Decisions.load(folder.root)
         self.not_bought: list[str] = []
         self._prepared: dict[str, Prepared] = {}
-        self.first_answer = False
+        self.answered: dict[str, str] = {}
+        self.item_s: dict[str, float] = {}
 
     def run(self) -> None:
         """Screen, tune, compare, confirm; each stage skips what an earlier attempt has finished."""
@@ -149,6 +150,7 @@ class Funnel:
 
     def measure(self, live: Live, turn: Turn, scored: Score | None = None) -> None:
         """Time one turn; its Result is on disk when this returns."""
+        turn = long_enough(self, turn, live.prepared.variant.name)
         limit = _LEAST_LIMIT
         screened = self.results.get(f"screening-{live.prepared.variant.name}-latency")
         if scored is not None:

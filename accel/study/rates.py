@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _ELASTICITY = 3.0
 """d ln(p99 latency) / d ln(rate) at mid load (measurement.md 0.2): turns a missed limit into a step in rate."""
 _SPREAD = math.log(1.10)
+_LONGEST_STEP_UP, _LONGEST_STEP_DOWN = 0.35, 0.7
+"""In ln(rate). A trial far above capacity only says that it was; half the rate is the quicker way back."""
 _CAUTION = 0.85
 """The first trial is made below the prediction: one above capacity measures a growing queue and teaches little."""
 
@@ -95,11 +97,11 @@ def next_rate(funnel: Funnel, name: str, predicted: float, block: int) -> float:
 
 
 def crossing(predicted: float, seen: Sequence[tuple[float, float]], limit_s: float) -> float:
-    """Where latency meets the limit, by damped steps from the prediction (Robbins-Monro); at most 35 % a step."""
+    """Where latency meets the limit, by damped steps from the prediction (Robbins-Monro)."""
     centre = predicted
     for i, (rate, quantile) in enumerate(seen):
         step = math.log(limit_s / quantile) / _ELASTICITY
-        step = max(-0.35, min(0.35, step))
+        step = max(-_LONGEST_STEP_DOWN, min(_LONGEST_STEP_UP, step))
         target = math.log(rate) + step
         weight = 1.0 if i == 0 else 1.0 / (i + 0.5)
         centre = math.exp((1 - weight) * math.log(centre) + weight * target)

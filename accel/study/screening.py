@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from accel.study.funnel import Funnel
 
 SCREEN_SIZE = 8
-_ANSWER_AFTER_S = 60.0
+_ANSWER_AFTER_S = 30.0
 
 
 def screen(funnel: Funnel) -> None:
@@ -32,8 +32,8 @@ def screen(funnel: Funnel) -> None:
             funnel.not_bought.append(f"`{variant.name}` was not tried: the budget was needed for the comparison")
             continue
         _screen_one(funnel, variant, "baseline" if is_baseline else "candidate")
-        _say_first_answer(funnel)
-    _say_first_answer(funnel, force=True)
+        _say_answer(funnel)
+    _say_answer(funnel, last=True)
 
 
 def _first_candidate(funnel: Funnel) -> bool:
@@ -81,7 +81,9 @@ def _answer_and_time(funnel: Funnel, prepared: Prepared, role: Role, size: int, 
 def _score(funnel: Funnel, live: Live, size: int) -> Score:
     variant = live.prepared.variant
     out = funnel.folder.reference / f"{variant.name}.npz"
-    live.answer(funnel.services.evaluation, size, out, timeout_s=funnel.services.infer_timeout_s)
+    ids = funnel.services.evaluation
+    took = live.answer(ids, size, out, timeout_s=funnel.services.infer_timeout_s)
+    funnel.item_s[variant.name] = took / len(ids)
     return funnel.services.score(variant, out)
 
 
@@ -110,14 +112,12 @@ def allowed(sizes: tuple[int, ...] | None, size: int) -> int:
     return size if sizes is None else max([s for s in sizes if s <= size] or [sizes[0]])
 
 
-def _say_first_answer(funnel: Funnel, *, force: bool = False) -> None:
-    """Within 90 s something useful is on screen, labelled as what it is."""
-    if funnel.first_answer or not (force or funnel.budget.elapsed_s() > _ANSWER_AFTER_S):
+def _say_answer(funnel: Funnel, *, last: bool = False) -> None:
+    """What looks best so far, labelled as what it is: soon after the start, and again when that changes."""
+    if not last and funnel.budget.elapsed_s() < _ANSWER_AFTER_S:
         return
-    if sum(1 for r in funnel.results.values() if r.target == "batch" and r.status == "ok") < 2 and not force:
-        return
-    funnel.first_answer = True
     conclusion = funnel.read()
     for answer in (conclusion.batch, conclusion.online):
-        if answer is not None:
-            funnel.progress.best(f"first answer (screening), {answer.target}: {answer.sentence}")
+        if answer is not None and funnel.answered.get(answer.target) != answer.winner:
+            funnel.answered[answer.target] = answer.winner
+            funnel.progress.best(f"screening, {answer.target}: {answer.sentence}")

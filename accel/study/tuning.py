@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from accel.analysis.conclusion import Row
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from accel.study.funnel import Funnel
 
 SIZES = (1, 2, 4, 8, 16, 32)
+_CALLS, _BATCHES = 25, 8
+"""What a run should hold at least: enough calls for a median, enough batches for their scatter."""
+_LONGEST_S = 5.0
 
 
 def finalists(funnel: Funnel) -> list[str]:
-    """The variants that go on: the fastest two in batch and the fastest two in latency whose guard holds.
+    """The variants that go on: the fastest in batch and the fastest in latency by turns, among those whose guard holds.
 
     At most `profile.finalists`, without traps and without what is slower than the baseline in both. Decided on plain
     medians of the screening runs: these choose who is measured well, they are never printed.
@@ -33,11 +37,38 @@ def finalists(funnel: Funnel) -> list[str]:
     base = funnel.record.baseline
     base_rate, base_wait = throughput(funnel, f"screening-{base}-batch"), latency_s(funnel, f"screening-{base}-latency")
     by_rate, by_wait = sorted(rate, key=lambda n: -rate[n]), sorted(wait, key=lambda n: wait[n])
-    chosen: list[str] = []
-    for name in _alternate(by_rate[:2], by_wait[:2], by_rate[2:], by_wait[2:]):
-        if name not in chosen and (rate[name] > base_rate or wait[name] < base_wait):
-            chosen.append(name)
-    return chosen[: funnel.budget.finalists(funnel.profile)]
+    most = funnel.budget.finalists(funnel.profile, _turn_s(funnel))
+    orders = {
+        "batch": by_rate,
+        "online": by_wait,
+        # Where time carries one finalist alone, it is the best all-rounder.
+        "both": sorted(rate, key=lambda n: wait[n] / max(rate[n], 1e-9))
+        if most == 1
+        else list(_alternate(by_rate[:2], by_wait[:2], by_rate[2:], by_wait[2:])),
+    }
+    faster = [n for n in orders[funnel.record.target] if rate[n] > base_rate or wait[n] < base_wait]
+    return list(dict.fromkeys(faster))[:most]
+
+
+def _turn_s(funnel: Funnel) -> float:
+    """What the baseline's two screening runs took, warm-up and all: the next ones will take about as long."""
+    runs = (funnel.results.get(f"screening-{funnel.record.baseline}-{target}") for target in ("latency", "batch"))
+    return sum(run.wall_s or 0.0 for run in runs if run is not None)
+
+
+def long_enough(funnel: Funnel, turn: Turn, name: str) -> Turn:
+    """The same turn, longer where a slow model would get through too few batches for a number with an interval."""
+    if turn.target == "online":
+        return turn
+    if turn.target == "latency":
+        known, batches = latency_s(funnel, f"screening-{name}-latency"), _CALLS
+        batch_s = known if math.isfinite(known) else funnel.item_s.get(name, 0.0)
+    else:
+        rate, batches = throughput(funnel, f"screening-{name}-batch"), _BATCHES
+        item_s = 1 / rate if rate > 0 else funnel.item_s.get(name, 0.0)
+        batch_s = item_s * int(turn.batching.fields.get("size", 1))
+    wanted = min(1.1 * batches * batch_s, _LONGEST_S)
+    return msgspec.structs.replace(turn, duration_s=max(turn.duration_s, wanted))
 
 
 def tune(funnel: Funnel, finalists: list[str]) -> None:

@@ -38,6 +38,7 @@ def levels(found: list[Witness]) -> dict[str, str]:
         ({"throttle": (1050, 2)}, {"W2": "warn"}),
         ({"throttle": (150, 4)}, {"W2": "unstable"}),
         ({"delay_ns": (2 * 10**9, 10**8)}, {"W3": "warn"}),
+        ({"delay_ns": (2 * 10**9, 4 * 10**8)}, {"W3": "unstable"}),
         ({"stall_us": 4000}, {}),
         ({"stall_us": 6000}, {"W5": "unstable"}),
         ({"major_faults": 5}, {"W5F": "unstable"}),

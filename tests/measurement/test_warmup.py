@@ -79,3 +79,9 @@ def test_nothing_more_runs_where_everything_is_warm_already() -> None:
     clock = FakeClock()
     engine = Spin(clock)
     assert warm_up(Feed(engine, Pool()), [1], {1}, [0], clock, iterations=0, s=0.0)[0] == 0
+
+
+def test_a_slow_model_is_warm_after_three_calls_and_two_seconds() -> None:
+    clock = FakeClock()
+    engine = Spin(clock, lambda call, n: 900_000_000)
+    assert warm_up(Feed(engine, Pool()), [1], {1}, [0], clock, iterations=10, s=0.3)[0] == 3

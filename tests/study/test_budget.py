@@ -27,8 +27,11 @@ def test_what_earlier_attempts_took_counts() -> None:
 def test_screening_ends_before_it_starves_the_comparison() -> None:
     watch = Watch()
     budget = Budget(300.0, now=watch)
+    assert budget.allows_screening(slow=True)
+    watch.now += 61
+    assert not budget.allows_screening(slow=True)
     assert budget.allows_screening()
-    watch.now += 136
+    watch.now += 75
     assert not budget.allows_screening()
     assert budget.allows_tuning()
 

@@ -22,7 +22,8 @@ def test_steps_are_damped_and_go_the_right_way() -> None:
     faster = crossing(100.0, [(100.0, 0.01)], 0.02)
     assert slower == pytest.approx(100.0 * math.exp(-math.log(2) / 3))
     assert faster == pytest.approx(100.0 * math.exp(math.log(2) / 3))
-    assert crossing(100.0, [(100.0, 100.0)], 0.02) >= 100.0 * math.exp(-0.35) * 0.999
+    assert crossing(100.0, [(100.0, 100.0)], 0.02) == pytest.approx(100.0 * math.exp(-0.7))
+    assert crossing(100.0, [(100.0, 0.0001)], 0.02) == pytest.approx(100.0 * math.exp(0.35))
 
 
 def test_it_converges_on_a_known_curve() -> None:
