@@ -42,6 +42,10 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         return self.keeps_up and self.quantile_s <= slo_s
 
 
+_FINEST = 1.05
+"""Trials of seconds on a shared machine can't tell rates apart that lie closer together than this."""
+
+
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     """Where the quantile meets the limit: crossing (1/s) with its 95 % interval, claim = lower 90 % bound.
 
@@ -63,11 +67,15 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def estimate(self) -> Estimate:
-        """The claim, with the interval of the crossing."""
+        """The claim, with the interval of the crossing, which is never finer than 5 % (rule 30 g)."""
+        low, high = self.low, self.high
+        if low and high and high < _FINEST * low:
+            middle = math.sqrt(low * high)
+            low, high = middle / math.sqrt(_FINEST), middle * math.sqrt(_FINEST)
         return Estimate(
             value=self.claim,
-            low=self.low,
-            high=self.high,
+            low=low,
+            high=high,
             n=self.n,
             unit="1/s",
             method=self.method,

@@ -199,3 +199,13 @@ def test_equal_rates_have_no_slope_but_a_level() -> None:
     assert found is not None
     assert found.crossing == pytest.approx(100.0, rel=0.01)
     assert "mean of 4 trials" in found.method
+
+
+def test_a_bracket_of_neighbouring_rates_claims_no_false_precision() -> None:
+    found = capacity([trial(99.9, 0.01), trial(100.1, 0.03)], slo_s=SLO)
+    assert found
+    shown = found.estimate
+    assert shown.low is not None
+    assert shown.high is not None
+    assert shown.high / shown.low == pytest.approx(1.05)
+    assert shown.low < shown.value < shown.high
