@@ -14,7 +14,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     fresh: a process of its own for every run; False parks one process a variant between its turns.
     screen_s, tune_s, measure_s, server_s: counted time of one run in each phase.
     server_requests: a server trial is lengthened until it holds this many requests, up to server_max_s.
-    min_effect: the smallest ratio - 1 that counts as a difference.
     finalists: how many variants beside the baseline go into the blocks.
     """
 
@@ -31,7 +30,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     server_requests: int
     server_max_s: float
     cool_down_s: float
-    min_effect: float
     finalists: int
     budget: str
 
@@ -50,7 +48,6 @@ _QUICK = Profile(
     server_requests=120,
     server_max_s=4.0,
     cool_down_s=0.0,
-    min_effect=0.05,
     finalists=3,
     budget="5m",
 )
@@ -67,14 +64,13 @@ _SHARED = msgspec.structs.replace(
     server_requests=1000,
     server_max_s=60.0,
     cool_down_s=1.0,
-    min_effect=0.03,
     budget="60m",
 )
 PROFILES = {
     "quick": _QUICK,
     "shared": _SHARED,
-    "quiet": msgspec.structs.replace(_SHARED, name="quiet", min_effect=0.01),
-    "gpu": msgspec.structs.replace(_SHARED, name="gpu", warmup_s=5.0, min_effect=0.01),
+    "quiet": msgspec.structs.replace(_SHARED, name="quiet"),
+    "gpu": msgspec.structs.replace(_SHARED, name="gpu", warmup_s=5.0),
 }
 
 
