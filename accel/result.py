@@ -1,6 +1,7 @@
 """Everything known about one run, and the only file format.
 
 Format history, newest first:
+2 (2026-11) steady state, canary, energy, inputs, memory of a GPU, the phase `search`; version 1 reads as before
 1 (2026-11) first version: one JSON a run, its trace beside it as .npz
 
 A result is committed by renaming its JSON into place after its .npz is on disk. Reading one needs no plug-in, no torch
@@ -20,9 +21,9 @@ from accel.errors import InputError
 from accel.plugins import Named
 from accel.recipe import Variant
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-Phase = Literal["screening", "tuning", "blocks", "confirmation", "measure"]
+Phase = Literal["screening", "tuning", "blocks", "search", "confirmation", "measure"]
 Role = Literal["baseline", "repeat", "candidate"]
 Status = Literal["ok", "failed", "refused", "wrong", "skipped"]
 Level = Literal["valid", "unstable", "invalid"]
@@ -58,6 +59,36 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     peak_load_bytes: int | None = None
     peak_run_bytes: int | None = None
     private_bytes: int | None = None
+    gpu_bytes: int | None = None
+
+
+class Steady(msgspec.Struct, frozen=True, kw_only=True):
+    """Did the service times settle? (rules 16, 17).
+
+    label: flat; warmup (the last stretch is the fastest, only it is steady); slowdown (it got slower); none (it never
+    settled); short (too few calls to tell). changes: indices of counted calls where the level changed. n: how many
+    calls were looked at. used_from: the first call of the steady stretch.
+    """
+
+    label: Literal["flat", "warmup", "slowdown", "none", "short"]
+    changes: tuple[int, ...] = ()
+    n: int = 0
+    used_from: int = 0
+
+
+class Energy(msgspec.Struct, frozen=True, kw_only=True):
+    """Energy over a window of the run, from counters (rule 42); a Result has none where no counter can be read.
+
+    gross_j: everything drawn. idle_w: what the machine drew at rest before. net_j: gross minus idle.
+    source: "rapl" or "nvml". joules_per_request: gross over the counted requests.
+    """
+
+    gross_j: float
+    window_s: float
+    source: str
+    idle_w: float | None = None
+    net_j: float | None = None
+    joules_per_request: float | None = None
 
 
 class Witness(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +154,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     process: "fresh" (own process for this run) or "within-process" (parked between its turns).
     trace, trace_sha256: the .npz beside this file; null when nothing was timed.
     witness_missing: sources this machine doesn't have; never treated as zero.
+    canary_s: seconds of a fixed piece of work right before and right after the run, in the same process.
+    inputs: "same" repeats one sample, to expose caching; "unique" walks through the pool.
     """
 
     run_id: str
@@ -159,6 +192,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     witness_missing: tuple[str, ...] = ()
     validity: Level = "valid"
     check: Check | None = None
+    steady: Steady | None = None
+    canary_s: tuple[float, float] | None = None
+    energy: Energy | None = None
+    inputs: Literal["unique", "same"] = "unique"
     env_id: str = ""
     notes: tuple[str, ...] = ()
 
