@@ -162,7 +162,7 @@ def test_the_walls_can_fail() -> None:
 
 
 def test_no_file_of_the_core_names_a_plugin_backend() -> None:
-    """The study, the loop and the command line work with what the folders hold (`callable` is a kind of model; `null` and `stub` are none)."""
+    """The study, the loop and the command line work with what the folders hold (`null` and `stub` are no models)."""
     names = {p.stem for p in (PACKAGE / "compilation").glob("[a-z]*.py")} - {"null", "stub", "callable"}
     at_fault = []
     for module, tree in modules():
