@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench validate clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.demo
@@ -23,6 +23,11 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest benchmarks --benchmark-only --timeout=900 --benchmark-columns=median,iqr,rounds
+
+# The experiments that prove the harness right, at full size (up to two hours): reports/VALIDATION.md.
+# Interrupt it when you like; it goes on where it was. ONLY=V3,V4 runs some of them.
+validate: $(VENV)/.test
+	$(BIN)/python -m tests.validation $(if $(ONLY),--only $(ONLY))
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

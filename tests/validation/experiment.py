@@ -12,6 +12,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     experiment: "V3". what: what was done, in words. criterion: what had to hold. measured: the figures.
     kind: "virtual" (a fake clock or recorded data: the same anywhere) or "real" (timed on this machine).
+    seconds: how long it took; 0 lets the frame fill it in.
+    not_run: why this criterion can't be tried on this machine; such a row neither passes nor fails.
     """
 
     experiment: str
@@ -21,3 +23,4 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     passed: bool
     kind: Literal["virtual", "real"]
     seconds: float = 0.0
+    not_run: str = ""
