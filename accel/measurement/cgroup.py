@@ -44,6 +44,14 @@ def folders(root: Path, controller: str) -> Iterator[Path]:
             yield folder
 
 
+def version(root: Path = ROOT) -> int | None:
+    """2 if the controllers are in one tree, 1 if each has its own; None without control groups."""
+    mount = root / "sys/fs/cgroup"
+    if (mount / "cgroup.controllers").exists():
+        return 2
+    return 1 if any((mount / name).is_dir() for name in ("cpu", "cpu,cpuacct", "memory")) else None
+
+
 def quota_cores(root: Path = ROOT) -> float | None:
     """How many cores the tightest CPU quota allows; None without a quota."""
     found = [q for folder in folders(root, "cpu") if (q := _quota(folder)) is not None]

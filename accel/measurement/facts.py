@@ -6,17 +6,21 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from accel.measurement.cgroup import memory_limit, read
 
 FLAGS = re.compile(
     r"avx|avx2|fma|f16c|avx512\w*|avx_vnni\w*|avx_ifma|amx_\w+|asimd|asimddp|asimdhp|sve2?|svebf16|bf16|i8mm"
 )
+VARIABLES = re.compile(r"(OMP|KMP|GOMP|MKL|OPENBLAS|BLIS|TBB|VECLIB|NUMEXPR|MALLOC|ORT|CUDA)_\w+|LD_PRELOAD")
 PACKAGES = ("numpy", "torch", "torchao", "onnx", "onnxruntime", "openvino", "nncf", "transformers", "scikit-learn")
 
 
@@ -88,6 +92,46 @@ def thp(root: Path) -> str | None:
     """Whether memory comes in huge pages: "always", "madvise" or "never"."""
     found = re.search(r"\[(\w+)\]", read(root / "sys/kernel/mm/transparent_hugepage/enabled") or "")
     return found[1] if found else None
+
+
+def mitigations(root: Path) -> dict[str, str] | None:
+    """What the kernel does against each weakness that this processor has; the others aren't named."""
+    files = sorted((root / "sys/devices/system/cpu/vulnerabilities").glob("*"))
+    texts = {path.name: (read(path) or "").strip() for path in files}
+    return {name: text for name, text in texts.items() if text and text != "Not affected"} if texts else None
+
+
+def smt(root: Path) -> bool | None:
+    """Whether one core runs several threads at once."""
+    text = _line(root / "sys/devices/system/cpu/smt/active")
+    return None if text is None else text == "1"
+
+
+def numa_nodes(root: Path) -> int | None:
+    """How many groups of memory and processors there are."""
+    return len(list((root / "sys/devices/system/node").glob("node[0-9]*"))) or None
+
+
+def swap_bytes(root: Path) -> int | None:
+    """How much memory could be moved to disk."""
+    found = re.search(r"^SwapTotal:\s+(\d+) kB", read(root / "proc/meminfo") or "", re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def aslr(root: Path) -> int | None:
+    """Whether addresses are random: 0 no, 1 partly, 2 fully."""
+    text = _line(root / "proc/sys/kernel/randomize_va_space")
+    return int(text) if text and text.isdigit() else None
+
+
+def flushes_denormals() -> bool:
+    """Whether a loaded library has set this thread to turn the smallest numbers into zero, which is faster."""
+    return bool(np.float64(2.0**-1022) * np.float64(0.5) == 0.0)
+
+
+def environment() -> dict[str, str]:
+    """The variables that change how many threads run, where memory comes from or what is loaded."""
+    return {name: value for name, value in sorted(os.environ.items()) if VARIABLES.fullmatch(name)}
 
 
 def packages() -> dict[str, str]:

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from accel.measurement import cgroup, facts
-from accel.measurement.machine import Machine, detect, env_id
+from accel.measurement.machine import Machine, detect, differences, env_id
+from accel.measurement.nvml import Gpu
 
 Write = Callable[[dict[str, str]], Path]
 
@@ -114,7 +115,8 @@ def test_an_x86_machine(files: Write) -> None:
     assert (machine.thp, machine.hypervisor, machine.microcode) == ("madvise", "QEMU", "0xabc")
     assert machine.has_vnni
     assert not machine.has_bf16
-    assert machine.missing == ("clocksource", "governor")
+    unread = ("aslr", "cgroup_version", "clocksource", "governor", "mitigations", "numa_nodes", "smt", "swap_bytes")
+    assert machine.missing == unread
 
 
 def test_an_arm_machine(files: Write) -> None:
@@ -142,3 +144,62 @@ def test_env_id_is_stable_and_tells_machines_apart() -> None:
     assert env_id(machine) == env_id(detect())
     assert len(env_id(machine)) == 12
     assert env_id(msgspec.structs.replace(machine, cores=machine.cores + 1)) != env_id(machine)
+
+
+def test_the_later_facts(files: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    machine = detect(
+        files(
+            {
+                **V2,
+                "proc/meminfo": "MemTotal: 9 kB\nSwapTotal:       7 kB\n",
+                "proc/sys/kernel/randomize_va_space": "2\n",
+                "sys/devices/system/cpu/smt/active": "1\n",
+                "sys/devices/system/cpu/vulnerabilities/mds": "Not affected\n",
+                "sys/devices/system/cpu/vulnerabilities/l1tf": "Mitigation: PTE\n",
+                "sys/devices/system/node/node0/x": "",
+                "sys/devices/system/node/node1/x": "",
+            }
+        )
+    )
+    assert machine.mitigations == {"l1tf": "Mitigation: PTE"}
+    assert (machine.smt, machine.numa_nodes, machine.cgroup_version) == (True, 2, 2)
+    assert (machine.swap_bytes, machine.aslr, machine.flushes_denormals) == (7168, 2, False)
+    assert machine.environment is not None
+    assert machine.environment["OMP_NUM_THREADS"] == "2"
+
+
+OLD: dict[str, object] = {
+    "cpu": "A",
+    "cores": 2,
+    "logical_cpus": 2,
+    "flags": ["avx2", "fma"],
+    "memory_bytes": 5,
+    "quota_cores": None,
+    "kernel": "Linux 6",
+    "hypervisor": None,
+    "python": "3.11",
+    "packages": {"numpy": "1.26", "torch": "2.1"},
+}
+
+
+def test_differences_say_what_is_different_and_nothing_else() -> None:
+    one = msgspec.convert(OLD, Machine)
+    two = msgspec.convert(
+        {**OLD, "flags": ["avx2", "amx_tile"], "hypervisor": "KVM", "packages": {"numpy": "2.0", "torch": "2.1"}},
+        Machine,
+    )
+    assert differences(one, one) == []
+    assert differences(one, two) == [
+        ("flags", "fma", "amx_tile"),
+        ("hypervisor", "none", "KVM"),
+        ("numpy", "1.26", "2.0"),
+    ]
+
+
+def test_what_an_old_study_did_not_record_is_no_difference() -> None:
+    old = msgspec.convert({**OLD, "missing": ["flags"], "flags": []}, Machine)
+    new = msgspec.convert({**OLD, "smt": True, "gpus": [{"name": "H"}], "mitigations": {}}, Machine)
+    assert differences(old, new) == []
+    two = msgspec.structs.replace(new, gpus=(Gpu(name="I"),), smt=False)
+    assert differences(new, two) == [("smt", "True", "False"), ("gpus", "H", "I")]
