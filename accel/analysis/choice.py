@@ -11,7 +11,8 @@ from accel.analysis import wording as words
 from accel.analysis.comparison import Evidence
 from accel.analysis.conclusion import Answer, Comparison, Row, StudyRecord
 from accel.analysis.guard import within_limit
-from accel.analysis.race import Floor, Paired, online, paired
+from accel.analysis.paired import Floor, Paired
+from accel.analysis.race import online, paired
 from accel.analysis.rows import Known
 
 Goal = Literal["batch", "online"]

@@ -12,9 +12,9 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from accel.analysis import Estimate
+from accel.analysis import Estimate, estimates
 from accel.analysis.conclusion import Comparison, Verdict
-from accel.analysis.estimates import t_interval
+from accel.analysis.percentiles import ALPHA
 from accel.scenarios import generator
 
 MIN_EFFECTS = {"quick": 0.05, "shared": 0.03, "quiet": 0.01, "gpu": 0.01}
@@ -54,39 +54,78 @@ def smallest(profile: str, floor: float = 0.0) -> float:
     return max(math.log(1 + MIN_EFFECTS.get(profile, MIN_EFFECTS["shared"])), floor)
 
 
-def aa_floor(log_ratios: Sequence[float], seed: int) -> float:
+def aa_floor(repeats: Sequence[float], seed: int) -> float:
     """95th percentile of |mean ln(A'/A)| over a seeded bootstrap of the blocks; 0 without blocks."""
-    x = np.asarray(log_ratios, np.float64)
+    x = np.asarray(repeats, np.float64)
     if x.size < 2:
         return 0.0
     picks = generator(seed, 4, 0).integers(0, x.size, (_RESAMPLES, x.size))
     return float(np.quantile(np.abs(x[picks].mean(axis=1)), 0.95, method="inverted_cdf"))
 
 
-def aa_suspicious(log_ratios: Sequence[float], min_effect: float) -> bool:
+def aa_suspicious(repeats: Sequence[float], min_effect: float) -> bool:
     """W12: the same variant measured twice in each block differs by more than chance and half the minimum effect."""
-    if len(log_ratios) < 3:
+    if len(repeats) < 3:
         return False
-    mean, low, high = t_interval(log_ratios)
+    mean, low, high = estimates.t_interval(repeats)
     return abs(mean) > min_effect or ((low > 0 or high < 0) and abs(mean) > min_effect / 2)
 
 
-def verdict(mean: float, ends: tuple[float, float], ends90: tuple[float, float], delta: float) -> tuple[Verdict, str]:
+def p_value(logs: Sequence[float]) -> float:
+    """Two-sided p of the paired t-test that the mean log-ratio is 0."""
+    from scipy.stats import t
+
+    x = np.asarray(logs, np.float64)
+    scatter = float(x.std(ddof=1))
+    if scatter == 0:
+        return 0.0 if x.mean() else 1.0
+    return float(2 * t.sf(abs(float(x.mean())) / scatter * math.sqrt(x.size), x.size - 1))
+
+
+def holm(p: float, others: Sequence[float]) -> float:
+    """The level that Holm's step-down procedure (1979) grants one of several comparisons.
+
+    p: its own p; others: those of the other comparisons made at once. The smallest p is held against 5 % / k, the next
+    against 5 % / (k - 1) and so on; the first that fails holds back all larger ones.
+
+    >>> holm(0.001, []), holm(0.001, [0.04]), holm(0.04, [0.001]), holm(0.04, [0.03])
+    (0.05, 0.025, 0.05, 0.025)
+    """
+    family = sorted([p, *others])
+    for step, each in enumerate(family):
+        level = ALPHA / (len(family) - step)
+        if each > level or each >= p:
+            return level
+    return ALPHA
+
+
+def verdict(
+    mean: float,
+    ends: tuple[float, float],
+    ends90: tuple[float, float],
+    delta: float,
+    held: tuple[float, float] | None = None,
+) -> tuple[Verdict, str]:
     """The verdict on a mean log-ratio (positive is better) and, if INCONCLUSIVE, the reason.
 
     ends, ends90: the 95 % and the 90 % interval; the latter decides EQUIVALENT (two one-sided tests).
+    held: the interval that must exclude 0 for FASTER or SLOWER where several candidates are compared; None: `ends`.
     """
-    if ends[0] > 0 and mean >= delta:
+    low, high = held or ends
+    if low > 0 and mean >= delta:
         return "FASTER", ""
-    if ends[1] < 0 and mean <= -delta:
+    if high < 0 and mean <= -delta:
         return "SLOWER", ""
     if -delta < ends90[0] and ends90[1] < delta:
         return "EQUIVALENT", ""
     limit = f"{math.expm1(delta):.1%}".replace("%", " %")
-    if ends[0] > 0 or ends[1] < 0:
+    if low > 0 or high < 0:
         return "INCONCLUSIVE", f"the difference is smaller than the {limit} that counts here"
-    if math.isinf(ends[0]) or math.isinf(ends[1]):
+    if math.isinf(low) or math.isinf(high):
         return "INCONCLUSIVE", "the interval has an open end"
+    if ends[0] > 0 or ends[1] < 0:
+        reach = f"the interval reaches from {_change(low)} to {_change(high)}"
+        return "INCONCLUSIVE", f"widened for the number of candidates (Holm), {reach}"
     return "INCONCLUSIVE", f"the interval reaches from {_change(ends[0])} to {_change(ends[1])}"
 
 
@@ -94,44 +133,59 @@ def _change(log_ratio: float) -> str:
     return f"{math.expm1(log_ratio):+.1%}".replace("%", " %")
 
 
+def log_ratios(pairs: Sequence[Pair], better: Better) -> tuple[list[float], str]:
+    """ln ratio of each block that counts (positive is better), in order, and why they can't decide ("" if they can).
+
+    Unstable blocks are left out while they are at most 30 % and three remain; else all count and decide nothing.
+    """
+    steady = [p for p in pairs if p.stable]
+    left_out = len(pairs) - len(steady)
+    too_many = left_out > _MOST_UNSTABLE * len(pairs) or len(steady) < 3
+    sign = 1.0 if better == "higher" else -1.0
+    used = sorted(pairs if too_many else steady, key=lambda p: p.block)
+    doubt = f"{left_out} of {len(pairs)} blocks were disturbed" if too_many else ""
+    return [sign * math.log(p.candidate / p.reference) for p in used], doubt
+
+
 def compare(
-    pairs: Sequence[Pair],
-    *,
-    better: Better,
-    delta: float,
-    evidence: Evidence,
-    unstable: str = "",
+    pairs: Sequence[Pair], *, better: Better, delta: float, evidence: Evidence, others: Sequence[float] = ()
 ) -> Comparison | None:
     """Paired comparison over blocks; None with fewer than three.
 
-    Unstable blocks are left out while they are at most 30 %; beyond that the verdict is INCONCLUSIVE (unstable).
-    unstable: a reason why the whole comparison may not decide (W12), "" if there is none.
+    others: p of the other candidates compared with the same baseline in the same phase. The ratio's interval stays the
+    95 % one; FASTER and SLOWER ask that the one at Holm's level excludes 1 as well.
     """
-    steady = [p for p in pairs if p.stable]
-    too_many = len(pairs) - len(steady) > _MOST_UNSTABLE * len(pairs) or len(steady) < 3
-    used = sorted(pairs if too_many else steady, key=lambda p: p.block)
-    if len(used) < 3:
+    logs, unstable = log_ratios(pairs, better)
+    if len(logs) < 3:
         return None
-    if too_many:
-        unstable = f"{len(pairs) - len(steady)} of {len(pairs)} blocks were disturbed"
-    sign = 1.0 if better == "higher" else -1.0
-    logs = [sign * math.log(p.candidate / p.reference) for p in used]
-    mean, low, high = t_interval(logs)
-    _, low90, high90 = t_interval(logs, 0.10)
-    word, reason = verdict(mean, (low, high), (low90, high90), delta)
-    words = "fresh pairs" if evidence == "confirmation" else "blocks"
+    mean, low, high = estimates.t_interval(logs)
+    _, low90, high90 = estimates.t_interval(logs, 0.10)
+    p = p_value(logs)
+    _, *held = estimates.t_interval(logs, holm(p, others))
+    word, reason = verdict(mean, (low, high), (low90, high90), delta, (held[0], held[1]))
     if unstable:
         word, reason = "INCONCLUSIVE", f"unstable: {unstable}"
+    words = "fresh pairs" if evidence == "confirmation" else "blocks"
     ratio = Estimate(
         value=math.exp(mean),
         low=math.exp(low),
         high=math.exp(high),
-        n=len(used),
+        n=len(logs),
         unit="x",
-        method=f"paired t-interval on the log-ratios of {len(used)} {words}",
+        method=f"paired t-interval on the log-ratios of {len(logs)} {words}",
         validity="unstable" if unstable else "valid",
     )
-    return Comparison(ratio=ratio, verdict=word, delta=math.exp(delta), evidence=evidence, reason=reason)
+    return Comparison(
+        ratio=ratio,
+        verdict=word,
+        delta=math.exp(delta),
+        evidence=evidence,
+        reason=reason,
+        p=p,
+        holm_k=1 + len(others),
+        held_low=math.exp(held[0]),
+        held_high=math.exp(held[1]),
+    )
 
 
 def compare_once(

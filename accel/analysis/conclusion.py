@@ -66,6 +66,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     delta: the smallest ratio that counts (the larger of the profile's minimum effect and this study's A/A floor).
     evidence: which runs it rests on. reason: why INCONCLUSIVE.
+    p: two-sided p of the paired t-test; None where one run a side was compared.
+    holm_k: how many candidates were compared with the baseline at once. held_low, held_high: the interval of the ratio
+        at the level that Holm's procedure grants this one among them; FASTER and SLOWER ask that it excludes 1. What is
+        printed stays `ratio`, with its 95 % interval.
     """
 
     ratio: Estimate
@@ -73,6 +77,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     delta: float
     evidence: Literal["screening", "blocks", "confirmation"]
     reason: str = ""
+    p: float | None = None
+    holm_k: int = 1
+    held_low: float | None = None
+    held_high: float | None = None
 
 
 class Online(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from accel.analysis import wording as words
 from accel.analysis.conclusion import Answer, Comparison, Finding, Row, StudyRecord
-from accel.analysis.race import Floor, Paired
+from accel.analysis.paired import Floor, Paired
 from accel.result import Result
 from accel.units import show_seconds
 

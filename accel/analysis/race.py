@@ -7,41 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
 from accel.analysis import Estimate
-from accel.analysis.comparison import (
-    MIN_EFFECTS,
-    Better,
-    Evidence,
-    Pair,
-    aa_floor,
-    aa_suspicious,
-    compare,
-    compare_once,
-    smallest,
-    verdict,
-)
+from accel.analysis.capacity import ratio as rate_ratio
+from accel.analysis.comparison import MIN_EFFECTS, Evidence, compare_once, smallest, verdict
 from accel.analysis.conclusion import Comparison, Row, StudyRecord
-from accel.analysis.online import ratio as rate_ratio
+from accel.analysis.paired import BETTER, Floor, Paired, floor_of, judged, pairs_of
 from accel.analysis.rows import Known, latency_quantile, rate_of
 from accel.analysis.runs import Run, by_key, of, once
-
-Paired = Literal["latency", "batch"]
-_BETTER: dict[Paired, Better] = {"latency": "lower", "batch": "higher"}
-
-
-class Floor(msgspec.Struct, frozen=True, kw_only=True):
-    """What measuring the baseline twice in each block showed for one metric.
-
-    value: the A/A floor (ln). shift: |mean ln(A'/A)|. suspicious: W12, A and A' differ by more than chance allows.
-    """
-
-    value: float = 0.0
-    shift: float = 0.0
-    suspicious: bool = False
 
 
 def floors(baseline: Known | None, record: StudyRecord) -> dict[Paired, Floor]:
@@ -52,14 +27,8 @@ def floors(baseline: Known | None, record: StudyRecord) -> dict[Paired, Floor]:
 def _floor(baseline: Known | None, target: Paired, record: StudyRecord) -> Floor:
     if baseline is None:
         return Floor()
-    runs = [r for r in _comparable(baseline, target, "blocks") if r.result.validity == "valid"]
-    first = {r.result.block: _value(r, target) for r in runs if r.result.role == "baseline"}
-    second = {r.result.block: _value(r, target) for r in runs if r.result.role == "repeat"}
-    logs = [math.log(second[b] / first[b]) for b in sorted(first.keys() & second.keys(), key=lambda b: b or 0)]
-    if not logs:
-        return Floor()
-    suspicious = aa_suspicious(logs, math.log(1 + MIN_EFFECTS.get(record.profile, 0.03)))
-    return Floor(value=aa_floor(logs, record.seed), shift=abs(sum(logs) / len(logs)), suspicious=suspicious)
+    runs = _comparable(baseline, target, "blocks")
+    return floor_of(runs, target, min_effect=MIN_EFFECTS.get(record.profile, 0.03), seed=record.seed)
 
 
 def compared(known: Mapping[str, Known], record: StudyRecord, floor: Mapping[Paired, Floor]) -> dict[str, Known]:
@@ -67,75 +36,46 @@ def compared(known: Mapping[str, Known], record: StudyRecord, floor: Mapping[Pai
     base = known.get(record.baseline)
     if base is None:
         return dict(known)
-    return {name: one if name == record.baseline else _against(base, one, record, floor) for name, one in known.items()}
+    others = [one for name, one in known.items() if name != record.baseline]
+    latency, batch = (all_paired(base, others, target, record, floor[target]) for target in ("latency", "batch"))
+    highest = max(f.value for f in floor.values())
+    found = dict(known)
+    for one in others:
+        row = msgspec.structs.replace(
+            one.row,
+            speedup_latency=latency[one.row.name],
+            speedup_batch=batch[one.row.name],
+            speedup_online=online(base, one, record, highest),
+        )
+        found[row.name] = msgspec.structs.replace(one, row=row)
+    return found
 
 
-def _against(base: Known, one: Known, record: StudyRecord, floor: Mapping[Paired, Floor]) -> Known:
-    row = msgspec.structs.replace(
-        one.row,
-        speedup_latency=paired(base, one, "latency", record, floor["latency"]),
-        speedup_batch=paired(base, one, "batch", record, floor["batch"]),
-        speedup_online=online(base, one, record, max(f.value for f in floor.values())),
-    )
-    return msgspec.structs.replace(one, row=row)
+def all_paired(
+    base: Known, others: Sequence[Known], target: Paired, record: StudyRecord, floor: Floor
+) -> dict[str, Comparison | None]:
+    """Each of the others against `base` (any variant) in one metric, from the deepest phase that carries it.
+
+    Holm's family are those compared with `base` in the same phase.
+    """
+    delta = smallest(record.profile, floor.value)
+    found = {one.row.name: _screened(base, one, target, delta) for one in others}
+    phases: tuple[Evidence, ...] = ("blocks", "confirmation")
+    for phase in phases:
+        theirs = _comparable(base, target, phase)
+        pairs = {one.row.name: pairs_of(theirs, _comparable(one, target, phase), target) for one in others}
+        found |= judged(pairs, target, floor, delta=delta, evidence=phase)
+    return found
 
 
 def paired(base: Known, one: Known, target: Paired, record: StudyRecord, floor: Floor) -> Comparison | None:
-    """`one` against `base` (any two variants) in one metric, from the deepest phase that carries it."""
-    delta = smallest(record.profile, floor.value)
-    phases: tuple[Evidence, ...] = ("confirmation", "blocks")
-    for phase in phases:
-        found = compare(_pairs(base, one, target, phase), better=_BETTER[target], delta=delta, evidence=phase)
-        if found is not None:
-            return _doubted(found, floor)
-    return _screened(base, one, target, delta)
-
-
-def _doubted(found: Comparison, floor: Floor) -> Comparison:
-    """W12: where A and A' differ too much, only what clears that difference as well is still shown."""
-    low, high = found.ratio.low, found.ratio.high
-    if not floor.suspicious or low is None or high is None:
-        return found
-    needed = math.log(found.delta) + floor.shift
-    if (found.verdict == "FASTER" and math.log(low) > needed) or (
-        found.verdict == "SLOWER" and math.log(high) < -needed
-    ):
-        return found
-    reason = f"unstable: the baseline measured twice differed by {math.expm1(floor.shift):.1%}".replace("%", " %")
-    ratio = msgspec.structs.replace(found.ratio, validity="unstable")
-    return msgspec.structs.replace(found, verdict="INCONCLUSIVE", reason=reason, ratio=ratio)
-
-
-def _pairs(base: Known, one: Known, target: Paired, phase: Evidence) -> list[Pair]:
-    theirs = _by_block(_comparable(base, target, phase), ("baseline", "candidate"))
-    repeats = _by_block(_comparable(base, target, phase), ("repeat",))
-    ours = _by_block(_comparable(one, target, phase), ("candidate", "baseline"))
-    pairs = []
-    for block in sorted(theirs.keys() & ours.keys()):
-        sides = [theirs[block], ours[block]] + ([repeats[block]] if block in repeats else [])
-        pairs.append(
-            Pair(
-                block=block,
-                base=_value(theirs[block], target),
-                candidate=_value(ours[block], target),
-                repeat=_value(repeats[block], target) if block in repeats else None,
-                stable=all(r.result.validity == "valid" for r in sides),
-            )
-        )
-    return pairs
-
-
-def _by_block(runs: Sequence[Run], roles: tuple[str, ...]) -> dict[int, Run]:
-    return {r.result.block: r for r in runs if r.result.role in roles and r.result.block is not None}
+    """`one` against `base`, any two variants, the only comparison asked about."""
+    return all_paired(base, [one], target, record, floor)[one.row.name]
 
 
 def _comparable(one: Known, target: Paired, phase: str) -> list[Run]:
     runs = [r for r in of(one.runs, target, phase=phase) if r.result.validity != "invalid"]
     return [r for r in runs if target == "latency" or r.size == one.row.batch_size]
-
-
-def _value(run: Run, target: Paired) -> float:
-    return run.median_s if target == "latency" else run.throughput
 
 
 def _screened(base: Known, one: Known, target: Paired, delta: float) -> Comparison | None:
@@ -145,7 +85,7 @@ def _screened(base: Known, one: Known, target: Paired, delta: float) -> Comparis
         return None
     shaky = theirs.validity != "valid" or ours.validity != "valid"
     return compare_once(
-        theirs, ours, better=_BETTER[target], delta=delta, unstable="the machine was disturbed" if shaky else ""
+        theirs, ours, better=BETTER[target], delta=delta, unstable="the machine was disturbed" if shaky else ""
     )
 
 

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from accel.analysis import percentiles
 from accel.analysis.online import latencies_s
 from accel.measurement.trace import Trace
 from accel.result import Level, Result
@@ -43,7 +44,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @property
     def median_s(self) -> float:
         """Median latency: the one number a single_stream run gives to a comparison."""
-        return float(np.quantile(self.latency_s, 0.5, method="inverted_cdf"))
+        return percentiles.quantile(self.latency_s, 0.5)
 
     @property
     def throughput(self) -> float:

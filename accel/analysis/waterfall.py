@@ -13,7 +13,8 @@ from typing import Literal
 from accel.analysis import Estimate
 from accel.analysis.comparison import smallest
 from accel.analysis.conclusion import Answer, Comparison, Row, Step, StudyRecord
-from accel.analysis.race import Floor, Paired, online, paired
+from accel.analysis.paired import Floor, Paired
+from accel.analysis.race import online, paired
 from accel.analysis.rows import Known
 
 Strategy = Literal["compilation", "compression", "batching"]
