@@ -24,6 +24,7 @@ import psutil
 from accel.errors import VariantError
 from accel.measurement import cgroup
 from accel.measurement.protocol import PARENT_PID, REPLY_FD
+from accel.measurement.stall import Stall
 from accel.units import show_bytes, show_seconds
 
 Cause = Literal["crash", "hang", "memory", "error"]
@@ -64,6 +65,7 @@ class Child:
         self.env = environment(env or {})
         self._log, self._limit = log, memory_limit_bytes
         self._stage, self._buffer, self._parked, self._closed = "starting", b"", False, False
+        self._stall: Stall | None = None
         self._oom_before = _oom_kills()
         self._replies, reply_fd = os.pipe()
         try:
@@ -136,6 +138,8 @@ class Child:
             if "stage" not in message:
                 return message
             self._stage = message["stage"]
+            if self._stall is not None and self._stage == "measuring":
+                self._stall.begin()
             if on_stage is not None:
                 on_stage(self._stage)
         return None
@@ -201,11 +205,22 @@ class Child:
             self._signal(signal.SIGCONT)
             self._parked = False
 
+    def stall(self, after_s: float, for_s: float) -> None:
+        """Freeze the group once, for `for_s` seconds, `after_s` after it next says that it is measuring."""
+        self._stall = Stall(self._signal, after_s, for_s)
+
+    @property
+    def stalled_s(self) -> float | None:
+        """How long the last freeze was, from one signal to the other; None while there was none."""
+        return None if self._stall is None else self._stall.lasted_s
+
     def close(self) -> None:
         """Kill what is left of the group, at once; may be called twice."""
         if self._closed:
             return
         self._closed = True
+        if self._stall is not None:
+            self._stall.cancel()
         self._signal(signal.SIGKILL)
         self._process.wait()
         # Anything that joined the group between the two lines above.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -14,10 +15,11 @@ import psutil
 
 from accel import plugins
 from accel.compilation import Effective
-from accel.measurement.isolation import Child
+from accel.measurement.isolation import Child, ChildFailed
 from accel.measurement.trace import Trace
 from accel.plugins import Named
-from accel.result import Check, Level, Memory, Phase, Result, Role, SetUp, Witness
+from accel.result import Check, Energy, Level, Memory, Phase, Result, Role, SetUp, Steady, Witness
+from accel.study.budget import BudgetEnded
 from accel.study.folder import StudyFolder
 from accel.study.prepare import Prepared
 from accel.study.profiles import Profile
@@ -29,11 +31,13 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """One run to make: which scenario with which batching, how long, and what it is called.
 
     trial: feeds the seeds; the same trial gives every variant of a block the same schedule and sample order.
+    target: None for a look at something beside the race, which no comparison uses.
+    inputs: "same" repeats one sample. warmup_iterations, warmup_s: None means the profile's.
     """
 
     run_id: str
     phase: Phase
-    target: Target
+    target: Target | None
     scenario: Named
     batching: Named
     duration_s: float
@@ -41,6 +45,9 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     role: Role = "candidate"
     block: int | None = None
     position: int | None = None
+    inputs: Literal["unique", "same"] = "unique"
+    warmup_iterations: int | None = None
+    warmup_s: float | None = None
 
 
 def memory_limit_bytes() -> int:
@@ -52,7 +59,8 @@ class Live:
     """A measure child with one artefact opened in it; a context manager that ends the child.
 
     Raises ChildFailed (a VariantError) from every method when the child crashes, hangs, runs out of memory or says why
-    it can't. patience_s: how long beyond the expected it may be silent before it counts as hung.
+    it can't. patience_s: how long beyond the expected it may be silent before it counts as hung. left_s: seconds until
+    the study has to stop; what isn't answered by then raises BudgetEnded.
     """
 
     def __init__(
@@ -64,12 +72,14 @@ class Live:
         seed: int,
         tag: str,
         patience_s: float = 60.0,
+        left_s: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self.prepared = prepared
         self._folder = folder
         self._profile = profile
         self._seed = seed
         self._patience_s = patience_s
+        self._left_s = left_s
         self.first_run_s: float | None = None
         backend = plugins.make("compilation", prepared.variant.backend)
         self._child = Child(
@@ -80,7 +90,8 @@ class Live:
             memory_limit_bytes=memory_limit_bytes(),
         )
         try:
-            self._opened = self._child.ask(
+            self._opened = ask_within(
+                self._child,
                 {
                     "do": "open",
                     "backend": msgspec.to_builtins(prepared.variant.backend),
@@ -88,6 +99,7 @@ class Live:
                     "samples": str(folder.samples),
                 },
                 timeout_s=2 * patience_s,
+                left_s=left_s(),
             )
         except BaseException:
             self._child.close()
@@ -110,6 +122,15 @@ class Live:
     def resume(self) -> None:
         """Let it go on."""
         self._child.resume()
+
+    def stall(self, after_s: float, for_s: float) -> None:
+        """Freeze the child once in its next run, `after_s` after measuring begins; `stalled_s` says how long it was."""
+        self._child.stall(after_s, for_s)
+
+    @property
+    def stalled_s(self) -> float | None:
+        """How long the last freeze was; None while there was none."""
+        return self._child.stalled_s
 
     @property
     def sizes(self) -> tuple[int, ...] | None:
@@ -135,7 +156,8 @@ class Live:
     def answer(self, ids: list[int], batch: int, out: Path, *, timeout_s: float) -> float:
         """Run the samples `ids` in batches and write their outputs; gives the seconds it took."""
         start = time.perf_counter()
-        reply = self._child.ask({"do": "infer", "ids": ids, "batch": batch, "out": str(out)}, timeout_s=timeout_s)
+        command = {"do": "infer", "ids": ids, "batch": batch, "out": str(out)}
+        reply = ask_within(self._child, command, timeout_s=timeout_s, left_s=self._left_s())
         if reply.get("first_run_s") is not None:
             self.first_run_s = reply["first_run_s"]
         return time.perf_counter() - start
@@ -146,23 +168,9 @@ class Live:
         """Time one turn and commit its Result; `common` fills in what is the study's, not the run's."""
         begun = time.perf_counter()
         trace = self._folder.runs / f"{turn.run_id}.npz"
-        reply = self._child.ask(
-            {
-                "do": "measure",
-                "scenario": msgspec.to_builtins(turn.scenario),
-                "batching": msgspec.to_builtins(turn.batching),
-                "seed": self._seed,
-                "trial": turn.trial,
-                "duration_s": turn.duration_s,
-                "warmup_iterations": self._profile.warmup_iterations,
-                "warmup_s": self._profile.warmup_s,
-                "workers": self.prepared.variant.instances,
-                "drain_s": max(10.0, turn.duration_s),
-                "out": str(trace),
-                "reference": None if reference is None else str(reference),
-                "check_limit": check_limit,
-            },
-            timeout_s=self._patience_s + 6 * turn.duration_s,
+        timeout_s = self._patience_s + 6 * turn.duration_s
+        reply = ask_within(
+            self._child, self._command(turn, trace, reference, check_limit), timeout_s=timeout_s, left_s=self._left_s()
         )
         result = common(
             {
@@ -178,6 +186,9 @@ class Live:
                 "schedule_sha256": reply["schedule_sha256"],
                 "latency": reply["latency"],
                 "memory": msgspec.convert(reply["memory"], Memory),
+                "steady": msgspec.convert(reply.get("steady"), Steady | None),
+                "canary_s": msgspec.convert(reply.get("canary_s"), tuple[float, float] | None),
+                "energy": msgspec.convert(reply.get("energy"), Energy | None),
                 "cpu_s": reply["cpu_s"],
                 "wall_s": time.perf_counter() - begun,
                 "witnesses": msgspec.convert(reply["witnesses"], tuple[Witness, ...]),
@@ -190,6 +201,26 @@ class Live:
         result = _judge_check(result)
         result.save(self._folder.runs)
         return result
+
+    def _command(self, turn: Turn, trace: Path, reference: Path | None, check_limit: float) -> dict[str, Any]:
+        profile = self._profile
+        iterations, warmup_s = turn.warmup_iterations, turn.warmup_s
+        command = {
+            "do": "measure",
+            "scenario": msgspec.to_builtins(turn.scenario),
+            "batching": msgspec.to_builtins(turn.batching),
+            "seed": self._seed,
+            "trial": turn.trial,
+            "duration_s": turn.duration_s,
+            "warmup_iterations": profile.warmup_iterations if iterations is None else iterations,
+            "warmup_s": profile.warmup_s if warmup_s is None else warmup_s,
+            "workers": self.prepared.variant.instances,
+            "drain_s": max(10.0, turn.duration_s),
+            "out": str(trace),
+            "reference": None if reference is None else str(reference),
+            "check_limit": check_limit,
+        }
+        return command if turn.inputs == "unique" else command | {"inputs": turn.inputs}
 
     def _of_turn(self, turn: Turn) -> dict[str, Any]:
         return {
@@ -204,7 +235,30 @@ class Live:
             "batching": turn.batching,
             "seed": self._seed,
             "trial": turn.trial,
+            "inputs": turn.inputs,
         }
+
+
+def ask_within(
+    child: Child,
+    command: dict[str, Any],
+    *,
+    timeout_s: float,
+    left_s: float,
+    on_stage: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Ask a child, for `timeout_s` at most and no longer than the study has `left_s`.
+
+    Raises ChildFailed for what the child is to blame for, BudgetEnded where only the time was up.
+    """
+    if left_s <= 0:
+        raise BudgetEnded("it waited for its turn")
+    try:
+        return child.ask(command, timeout_s=min(timeout_s, left_s), on_stage=on_stage)
+    except ChildFailed as error:
+        if error.cause == "hang" and left_s < timeout_s:
+            raise BudgetEnded(error.reason.rpartition(" while ")[2]) from None
+        raise
 
 
 def worst(witnesses: list[dict[str, Any]]) -> Level:

@@ -206,3 +206,22 @@ def test_the_environment_pins_threads_and_lets_the_backend_win(
     assert seen["OPENBLAS_NUM_THREADS"] == "7"
     seeds = {environment({})["PYTHONHASHSEED"] for _ in range(8)}
     assert len(seeds) == 8
+
+
+def test_a_stalled_child_stands_still_once_and_goes_on(start: Callable[..., Child]) -> None:
+    child = start()
+    child.stall(0.1, 0.4)
+    assert child.stalled_s is None
+    first = child.ask({"do": "gap", "seconds": 1.5}, timeout_s=START_S)
+    assert child.stalled_s is not None
+    assert child.stalled_s >= 0.4
+    assert first["longest_s"] >= 0.35
+    assert child.ask({"do": "echo", "text": "still there"}, timeout_s=START_S)["text"] == "still there"
+
+
+def test_a_child_that_is_closed_while_it_stands_still_is_gone(start: Callable[..., Child]) -> None:
+    child = start()
+    child.stall(0.0, 1000.0)
+    failed = failure(child, timeout_s=2.0, do="gap", seconds=0.5)
+    assert failed.cause == "hang"
+    assert gone(child.pid)

@@ -68,6 +68,17 @@ def refuse(command: dict[str, Any]) -> dict[str, Any]:
     raise VariantError("this operator isn't supported", "Use another backend.")
 
 
+def gap(command: dict[str, Any]) -> dict[str, Any]:
+    """The longest time between two readings of the clock in half a second of reading it."""
+    stage("measuring")
+    longest, before = 0.0, time.monotonic()
+    end = before + command["seconds"]
+    while before < end:
+        now = time.monotonic()
+        longest, before = max(longest, now - before), now
+    return {"longest_s": longest}
+
+
 def stumble(command: dict[str, Any]) -> dict[str, Any]:
     raise KeyError("no such node")
 
@@ -78,5 +89,8 @@ def variables(command: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     serve(
-        {f.__name__: f for f in (echo, crash, kill, leave, hang, eat, garbage, grandchild, refuse, stumble, variables)}
+        {
+            f.__name__: f
+            for f in (echo, crash, kill, leave, hang, eat, garbage, grandchild, refuse, gap, stumble, variables)
+        }
     )

@@ -1,4 +1,4 @@
-"""What `accel doctor` says: what can run here, what this machine can do, how noisy it is now, what is missing."""
+"""What can run here, what this machine can do, how noisy it is now, what is missing?"""
 
 from __future__ import annotations
 
