@@ -139,14 +139,12 @@ def judged(
 
 
 def race_of(
-    results: Iterable[Result], folder: Path, base: str, target: Paired, *, p: float = 0.5, phase: str = "blocks"
+    runs: Iterable[Run], base: str, target: Paired, *, p: float = 0.5, phase: str = "blocks"
 ) -> tuple[list[Run], dict[str, list[Pair]]]:
     """The baseline's runs in the blocks (both roles), and every other variant's pairs with it, by name.
 
-    folder: where the traces lie. Invalid runs and unreadable traces are left out; each side counts at its own batch
-    size. p: which quantile of latency is compared.
+    Invalid runs are left out; in `batch` each side counts at its own batch size. p: which quantile of latency counts.
     """
-    runs, _ = load_runs(results, folder)
     usable = [r for r in of(runs, target, phase=phase) if r.result.validity != "invalid"]
     by_name: dict[str, list[Run]] = {}
     for run in usable:
@@ -155,6 +153,25 @@ def race_of(
         by_name = {name: [r for r in own if r.size == best_size(own)] for name, own in by_name.items()}
     theirs = by_name.pop(base, [])
     return theirs, {name: pairs_of(theirs, own, target, p) for name, own in by_name.items()}
+
+
+def compare_runs(
+    runs: Iterable[Run],
+    base: str,
+    target: Paired,
+    *,
+    min_effect: float,
+    seed: int,
+    p: float = 0.5,
+    phase: str = "blocks",
+) -> dict[str, Comparison]:
+    """Every candidate of a race against its baseline, exactly as a study compares them (Holm over all of them).
+
+    min_effect: smallest difference that counts, 0.03 for 3 %. seed: of the bootstrap behind the A/A floor.
+    """
+    theirs, pairs = race_of(runs, base, target, p=p, phase=phase)
+    floor = floor_of(theirs, target, min_effect=min_effect, seed=seed, p=p)
+    return judged(pairs, target, floor, delta=max(math.log1p(min_effect), floor.value))
 
 
 def compare_all(
@@ -168,13 +185,9 @@ def compare_all(
     p: float = 0.5,
     phase: str = "blocks",
 ) -> dict[str, Comparison]:
-    """Every candidate of a race against its baseline, exactly as a study compares them (Holm over all of them).
-
-    min_effect: smallest difference that counts, 0.03 for 3 %. seed: of the bootstrap behind the A/A floor.
-    """
-    theirs, pairs = race_of(results, folder, base, target, p=p, phase=phase)
-    floor = floor_of(theirs, target, min_effect=min_effect, seed=seed, p=p)
-    return judged(pairs, target, floor, delta=max(math.log1p(min_effect), floor.value))
+    """`compare_runs` of Results whose traces lie in `folder`; a trace that can't be read is left out."""
+    runs, _ = load_runs(results, folder)
+    return compare_runs(runs, base, target, min_effect=min_effect, seed=seed, p=p, phase=phase)
 
 
 def compare_results(
