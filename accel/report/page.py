@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from accel.errors import InputError
 from accel.report import draw, everything, words
 from accel.report.charts import Traces
 from accel.report.first_screen import first_screen
+from accel.report.quiet import quiet
 from accel.result import Result, write_atomically
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -25,7 +27,7 @@ def write(study_folder: Path, out: Path) -> None:
     from accel.report.traces import read
 
     conclusion, results = conclusion_of(study_folder)
-    put(out, render(conclusion, read(study_folder / "runs", results, conclusion)))
+    put(out, render(conclusion, read(study_folder / "runs", results, conclusion), results))
 
 
 def conclusion_of(study_folder: Path) -> tuple[Conclusion, list[Result]]:
@@ -56,8 +58,12 @@ def _record(path: Path) -> StudyRecord:
         raise InputError(f"The study `{path}` can't be read: {error}.") from None
 
 
-def render(conclusion: Conclusion, traces: Traces | None = None) -> str:
-    """The page as text. traces: per variant the requests of its single_stream runs; without them, one chart less."""
+def render(conclusion: Conclusion, traces: Traces | None = None, results: Sequence[Result] = ()) -> str:
+    """The page as text.
+
+    traces: per variant the requests of its single_stream runs; without them, one chart less. results: every run, for
+    what is said about the machine; without them that section is missing.
+    """
     figures = draw.figures(conclusion, traces or {})
     bundle, script = draw.scripts(), text_of("page.js")
     specs = {f"{f.name}-{width}": spec for f in figures for width, spec in f.specs.items()}
@@ -71,6 +77,7 @@ def render(conclusion: Conclusion, traces: Traces | None = None) -> str:
         "table": everything.table(conclusion),
         "troubles": everything.troubles(conclusion),
         "environment": everything.environment(conclusion.record),
+        "quiet": quiet(results),
         "guard": everything.guard(conclusion.record),
         "glossary": everything.GLOSSARY,
         "words": words,
