@@ -90,7 +90,7 @@ class _Run:
         self.ids = array("q", plan.sample_ids.astype(np.int64).tobytes())
         # One entry a batch, in the order in which batches were taken; preallocated, so that nothing grows in the run.
         self.takes, self.taken, self.started, self.finished = (array("q", bytes(8 * n)) for _ in range(4))
-        self.head = self.batches = self.arrived = self.decided = self.failures = 0
+        self.head = self.batches = self.arrived = self.issued = self.decided = self.failures = 0
         self.failed: set[int] = set()
         self.errors: dict[str, None] = {}
         self.captured: dict[int, tuple[Arrays, int]] = {}
@@ -99,17 +99,19 @@ class _Run:
         self.busy = [0] * workers
         self.lock, self.issuing, self.arrival = Lock(), Lock(), Event()
         self.crash: BaseException | None = None
-        self.closed = plan.due_ns is None
+        self.closed, self.gap = plan.due_ns is None, plan.gap_ns
         self.base = clock.now_ns() + LEAD_NS
         self.due: Sequence[int] = self._due()
         self.stop = self._stop(drain_ns)
 
     def _due(self) -> Sequence[int]:
+        """Every due time that is known by now: `issued` of them, the first `arrived` of which have come."""
         if self.plan.due_ns is not None:
+            self.issued = self.n
             due: list[int] = (self.plan.due_ns + self.base).tolist()
             return due
         column = array("q", bytes(8 * self.n))
-        self.arrived = min(self.plan.outstanding, self.n)
+        self.arrived = self.issued = min(self.plan.outstanding, self.n)
         column[: self.arrived] = array("q", [self.base] * self.arrived)
         return column
 
@@ -156,9 +158,9 @@ class _Run:
         """One round of wait, decide, take, under the lock: how many requests to take; 0 at the end of the run."""
         waiting, due, n, head = self.waiting, self.due, self.n, self.head
         while head < n and t < self.stop and self.failures < _GIVE_UP_AFTER and self.crash is None:
-            arrived = self.arrived
-            if not self.closed and arrived < n and due[arrived] <= t:
-                arrived = self.arrived = bisect_right(due, t, arrived)
+            arrived, issued = self.arrived, self.issued
+            if arrived < issued and due[arrived] <= t:
+                arrived = self.arrived = bisect_right(due, t, arrived, issued)
             if arrived > head:
                 waiting.count = arrived - head
                 waiting.oldest_due_ns = due[head]
@@ -178,17 +180,15 @@ class _Run:
 
     def _await(self, recheck_ns: int | None) -> int:
         """Until the next arrival or `recheck_ns`; gives the time then."""
-        if self.closed and recheck_ns is None:
-            if not any(self.busy):
+        times = [] if recheck_ns is None else [recheck_ns]
+        if self.arrived < self.issued:
+            times.append(self.due[self.arrived])
+        if not times:
+            if not (self.closed and any(self.busy)):
                 raise self._stuck()
             self.arrival.wait()
             self.arrival.clear()
             return self.clock.now_ns()
-        times = [] if recheck_ns is None else [recheck_ns]
-        if not self.closed and self.arrived < self.n:
-            times.append(self.due[self.arrived])
-        if not times:
-            raise self._stuck()
         self.clock.wait_until(min(*times, self.stop))
         return self.clock.now_ns()
 
@@ -199,15 +199,18 @@ class _Run:
         )
 
     def _issue(self, count: int, t: int) -> None:
-        """Closed plans: as many new requests become due as were just answered."""
-        i = first = self.arrived
+        """Closed plans: as many new requests as were just answered become due, at once or after the pause."""
+        i = first = self.issued
         until = min(i + count, self.n)
+        due = t + self.gap
         while i < until:
-            self.due[i] = t  # type: ignore[index]  # an array, for closed plans
+            self.due[i] = due  # type: ignore[index]  # an array, for closed plans
             i += 1
-        self.arrived = until
+        self.issued = until
+        if not self.gap:
+            self.arrived = until
         if first <= self.plan.warmup < until and self.plan.limit_ns is not None:
-            self.stop = t + self.plan.limit_ns
+            self.stop = due + self.plan.limit_ns
 
     def _issue_shared(self, count: int, t: int) -> None:
         with self.issuing:

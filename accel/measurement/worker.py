@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -34,6 +34,7 @@ class MeasureCommand(msgspec.Struct, frozen=True, kw_only=True):
     """`measure`: one run of the opened engine.
 
     reference: outputs that timed ones are compared with; it also says which samples make up the pool.
+    inputs: "unique" walks through the pool; "same" repeats one of it, so that a cache of answers shows (rule 5).
     """
 
     scenario: Named
@@ -48,6 +49,7 @@ class MeasureCommand(msgspec.Struct, frozen=True, kw_only=True):
     drain_s: float = 30.0
     reference: str | None = None
     check_limit: float = 1e-3
+    inputs: Literal["unique", "same"] = "unique"
 
 
 class Worker:
@@ -135,6 +137,8 @@ class Worker:
             "cpu_s": after.cpu_s - before.cpu_s,
             "memory": msgspec.to_builtins(self._memory()),
             "schedule_sha256": plan.sha256,
+            "inputs": given.inputs,
+            "notes": list(plan.notes),
             "latency": scenario.latency,
             "errors": list(outcome.errors),
             **_judged(outcome, given, reference, (before, after), open_loop=_is_open(plan)),
@@ -151,7 +155,10 @@ class Worker:
         if not len(pool):
             pool = np.arange(self._samples.count)
         plan = scenario.plan(len(pool), seed=given.seed, trial=given.trial, duration_s=given.duration_s)
-        return msgspec.structs.replace(plan, sample_ids=pool[plan.sample_ids])
+        ids = pool[plan.sample_ids]
+        if given.inputs == "same":
+            ids = np.full_like(ids, ids[plan.warmup])
+        return msgspec.structs.replace(plan, sample_ids=ids)
 
     def _warm_up(self, batcher: Batcher, plan: Plan, given: MeasureCommand, clock: Clock) -> None:
         sizes = sizes_taken(batcher, plan, self._feed.cap)

@@ -28,6 +28,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         ones are served (rule 13).
     limit_ns: no request is taken later than this after the first counted one became due; those never taken don't
         appear in the trace. None runs the whole plan.
+    gap_ns: for a closed scenario, the pause between an answer and the next request, which is due at its end.
+    notes: what a reader of the results has to know about this schedule, in sentences.
     """
 
     due_ns: Int64 | None
@@ -36,13 +38,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     warmup: int = 0
     tail: int = 0
     limit_ns: int | None = None
+    gap_ns: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
-        """Hash of the schedule (due times and sample order), so that two runs can be shown to have had the same one."""
+        """Hash of the schedule, so that two runs can be shown to have had the same one.
+
+        Due times and sample order; for a closed scenario also how many are in flight and the pause, unless these are
+        those of one request after another.
+        """
         digest = hashlib.sha256()
         if self.due_ns is not None:
             digest.update(np.ascontiguousarray(self.due_ns, "<i8").tobytes())
+        elif (self.outstanding, self.gap_ns) != (1, 0):
+            digest.update(np.array([self.outstanding, self.gap_ns], "<i8").tobytes())
         digest.update(np.ascontiguousarray(self.sample_ids, "<i8").tobytes())
         return digest.hexdigest()
 

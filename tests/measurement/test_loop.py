@@ -155,6 +155,57 @@ def test_closed_with_several_outstanding_in_batches() -> None:
     assert trace.batch.tolist() == [0, 0, 1, 1, 2, 2, 3]
 
 
+def test_a_closed_loop_of_k_is_a_queue_of_k() -> None:
+    """Four clients, one worker, 10 a request: each waits for three others, and nobody is ever missing."""
+    trace = go(closed_plan(40, outstanding=4), Single(), service=10).trace
+    assert trace.latency_ns.tolist() == [10, 20, 30] + [40] * 37
+    assert trace.service_ns.tolist() == [10] * 40
+    in_flight = [int(((trace.due <= t) & (trace.finished > t)).sum()) for t in range(0, 360, 10)]
+    assert set(in_flight) == {4}
+
+
+def test_a_closed_loop_with_two_workers_serves_two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = VirtualTime()
+    monkeypatch.setattr(loop, "Lock", time.lock)
+    monkeypatch.setattr(loop, "Thread", time.thread)
+    feed = Feed(Spin(time, lambda call, n: 10), Pool())
+    trace = run(closed_plan(20, outstanding=4), Single(), feed, time, workers=2, drain_ns=1 << 60).trace
+    assert sorted(trace.latency_ns.tolist()) == [10, 10] + [20] * 18
+
+
+def test_a_pause_lies_between_an_answer_and_the_next_request() -> None:
+    outcome = go(closed_plan(4, gap_ns=100), Single(), service=[5, 7, 11, 13])
+    assert outcome.trace.due.tolist() == [0, 105, 212, 323]
+    assert outcome.trace.latency_ns.tolist() == [5, 7, 11, 13], "the pause is nobody's waiting"
+    assert outcome.trace.lag_ns().tolist() == [0] * 4
+    assert outcome.wall_ns == 336
+
+
+def test_a_pause_with_several_workers_is_the_same() -> None:
+    clock = SystemClock(spin_ns=0)
+    feed = Feed(Spin(clock, lambda call, n: 100_000), Pool())
+    trace = run(closed_plan(5, gap_ns=MS), Single(), feed, clock, workers=2, drain_ns=1 << 60).trace
+    assert (trace.due[1:] - trace.finished[:-1]).tolist() == [MS] * 4
+    assert (trace.started >= trace.due).all()
+
+
+def test_a_paused_run_ends_at_its_limit_in_the_middle_of_a_pause() -> None:
+    trace = go(closed_plan(100, warmup=1, limit_ns=250, gap_ns=100), Single(), service=10).trace
+    # Counting starts with the second request, due at 110, and ends at 360: the one due at 440 is never taken.
+    assert trace.due.tolist() == [0, 110, 220, 330]
+    assert trace.warmup.tolist() == [1, 0, 0, 0]
+
+
+def test_several_real_threads_in_a_closed_loop_keep_k_in_flight() -> None:
+    clock = SystemClock(spin_ns=0)
+    plan = closed_plan(200, outstanding=3)
+    engine = Spin(clock, lambda call, n: 100_000)
+    trace = run(plan, Single(), Feed(engine, Pool()), clock, workers=2, drain_ns=MS * 9999).trace
+    assert (trace.status == OK).all()
+    events = sorted([(t, 1) for t in trace.due.tolist()] + [(t, -1) for t in trace.finished.tolist()])
+    assert max(np.cumsum([step for _, step in events])) == 3
+
+
 def test_a_closed_run_ends_at_its_limit_and_forgets_what_it_never_issued() -> None:
     trace = go(closed_plan(1000, warmup=3, limit_ns=100), Single(), service=30).trace
     assert trace.warmup.tolist() == [1, 1, 1, 0, 0, 0, 0]

@@ -15,10 +15,11 @@ def counted(plan: Plan) -> np.ndarray:
     return plan.due_ns[plan.warmup : len(plan.due_ns) - plan.tail]
 
 
-@pytest.mark.parametrize("arrivals", ["poisson", "constant"])
+@pytest.mark.parametrize("arrivals", ["poisson", "constant", "gamma"])
 @pytest.mark.parametrize(("rate", "duration"), [(50.0, 4.0), (333.3, 1.7), (0.4, 10.0), (0.001, 1.0)])
 def test_the_counted_part_holds_exactly_rate_times_duration(arrivals: str, rate: float, duration: float) -> None:
-    plan = Server(rate=rate, arrivals=arrivals).plan(7, seed=1, trial=2, duration_s=duration)  # type: ignore[arg-type]
+    cv = {"cv": 2.5} if arrivals == "gamma" else {}
+    plan = Server(rate=rate, arrivals=arrivals, **cv).plan(7, seed=1, trial=2, duration_s=duration)  # type: ignore[arg-type]
     due = counted(plan) / 1e9 - 0.3
     assert len(due) == max(1, round(rate * duration))
     assert 0 <= due.min() <= due.max() <= duration
@@ -30,6 +31,43 @@ def test_constant_gaps_are_equal_through_lead_and_tail() -> None:
     assert (plan.warmup, plan.tail, len(plan.sample_ids)) == (20, 10, 130)
     assert plan.due_ns is not None
     assert set(np.diff(plan.due_ns).tolist()) == {10_000_000}
+
+
+def test_free_gaps_are_not_rescaled_and_go_on_through_lead_and_tail() -> None:
+    plan = Server(rate=200.0, arrivals="poisson_free", lead_s=1.0, tail_s=1.0).plan(5, seed=3, trial=0, duration_s=10.0)
+    assert plan.due_ns is not None
+    assert (plan.warmup, plan.tail, len(plan.sample_ids)) == (200, 200, 2400)
+    gaps = np.diff(plan.due_ns / 5e6)
+    assert stats.kstest(gaps, "expon").pvalue > 0.001
+    assert gaps.mean() != pytest.approx(1.0, abs=1e-4)
+    totals = [
+        (counted(Server(rate=100.0, arrivals="poisson_free", lead_s=0).plan(5, seed=s, trial=0, duration_s=4.0))[-1])
+        for s in range(200)
+    ]
+    # The time of the 400th arrival of a Poisson process at 100/s: mean 4 s, sd 0.2 s.
+    assert np.mean(totals) == pytest.approx(4e9, rel=0.01)
+    assert np.std(totals) == pytest.approx(2e8, rel=0.15)
+
+
+@pytest.mark.parametrize("cv", [0.5, 2.0, 4.0])
+def test_gamma_gaps_have_the_variation_asked_for(cv: float) -> None:
+    due = counted(Server(rate=500.0, arrivals="gamma", cv=cv).plan(5, seed=1, trial=0, duration_s=40.0))
+    gaps = np.diff(due) / 2e6
+    assert gaps.std() / gaps.mean() == pytest.approx(cv, rel=0.05)
+    if cv < 4:  # beyond that many gaps round to whole nanoseconds
+        assert stats.kstest(gaps[::7], stats.gamma(1 / cv**2, scale=cv**2).cdf).pvalue > 0.001
+
+
+def test_gamma_at_one_is_poisson() -> None:
+    poisson = Server(rate=50.0).plan(5, seed=1, trial=0, duration_s=4.0)
+    assert Server(rate=50.0, arrivals="gamma").plan(5, seed=1, trial=0, duration_s=4.0).sha256 == poisson.sha256
+
+
+def test_a_burst_of_nothing_but_tiny_gaps_is_still_a_schedule() -> None:
+    for seed in range(300):
+        plan = Server(rate=1.0, arrivals="gamma", cv=10, lead_s=0, tail_s=0).plan(5, seed=seed, trial=0, duration_s=1.0)
+        assert plan.due_ns is not None
+        assert 0 <= plan.due_ns[0] <= 10**9
 
 
 def test_poisson_gaps_are_exponential() -> None:
@@ -54,13 +92,16 @@ def test_poisson_counts_vary_like_a_poisson_process() -> None:
     assert np.var(counts, axis=1).mean() == pytest.approx(90, rel=0.15)
 
 
-def test_another_rate_is_the_same_schedule_scaled() -> None:
-    slow = Server(rate=40.0, lead_s=0, tail_s=0).plan(300, seed=9, trial=4, duration_s=5.0)
-    fast = Server(rate=100.0, lead_s=0, tail_s=0).plan(300, seed=9, trial=4, duration_s=5.0)
+@pytest.mark.parametrize("arrivals", ["poisson", "poisson_free", "constant", "gamma"])
+def test_another_rate_is_the_same_schedule_scaled(arrivals: str) -> None:
+    more = {"arrivals": arrivals, "lead_s": 0, "tail_s": 0, "cv": 2.0 if arrivals == "gamma" else 1.0}
+    slow = Server(rate=40.0, **more).plan(300, seed=9, trial=4, duration_s=5.0)  # type: ignore[arg-type]
+    fast = Server(rate=100.0, **more).plan(300, seed=9, trial=4, duration_s=5.0)  # type: ignore[arg-type]
     assert slow.due_ns is not None
     assert fast.due_ns is not None
     n = len(slow.due_ns)
-    ratio = slow.due_ns / fast.due_ns[:n]
+    later = fast.due_ns[:n] > 10**7
+    ratio = slow.due_ns[later] / fast.due_ns[:n][later]
     assert ratio.max() - ratio.min() < 1e-6
     assert ratio[0] == pytest.approx(2.5, rel=0.2)
     assert fast.sample_ids[:n].tolist() == slow.sample_ids.tolist()
