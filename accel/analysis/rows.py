@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from accel.analysis import Estimate
+from accel.analysis.capacity import Capacity, capacity
 from accel.analysis.conclusion import Online, Row, StudyRecord
 from accel.analysis.estimates import across_runs, quantile_across, rate_of_batches
-from accel.analysis.online import Capacity, Trial, capacity, near_saturation, read_trial
+from accel.analysis.online import Trial, near_saturation, read_trial
 from accel.analysis.percentiles import quantile_estimate
 from accel.analysis.runs import Run, believable, by_key, deepest, of, once, worst
 from accel.recipe import Variant
