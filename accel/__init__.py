@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from accel.errors import VariantError as VariantError
     from accel.recipe import Recipe as Recipe
     from accel.recipe import Variant as Variant
+    from accel.study.compare import StudyComparison as StudyComparison
+    from accel.study.compare import compare as compare
     from accel.study.loaded import load_folder as load
     from accel.study.measure import Measurement as Measurement
     from accel.study.measure import measure as measure
@@ -45,10 +47,12 @@ _WHERE = {
     "Plan": "accel.study.study:Plan",
     "Recipe": "accel.recipe:Recipe",
     "Study": "accel.study.study:Study",
+    "StudyComparison": "accel.study.compare:StudyComparison",
     "Variant": "accel.recipe:Variant",
     "VariantError": "accel.errors:VariantError",
     "Winner": "accel.study.winner:Winner",
     "bench": "accel.study.study:bench",
+    "compare": "accel.study.compare:compare",
     "load": "accel.study.loaded:load_folder",
     "measure": "accel.study.measure:measure",
     "open_study": "accel.study.study:open_study",
@@ -67,10 +71,12 @@ __all__ = [
     "Plan",
     "Recipe",
     "Study",
+    "StudyComparison",
     "Variant",
     "VariantError",
     "Winner",
     "bench",
+    "compare",
     "load",
     "measure",
     "open_study",

@@ -46,6 +46,7 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     runs: ClassVar[tuple[str, ...]] = ("onnx",)
     runtime: ClassVar[str] = "onnxruntime"
     extra: ClassVar[str | None] = None
+    plain: ClassVar[bool] = True
 
     def env(self) -> dict[str, str]:
         return {}

@@ -49,6 +49,7 @@ class OpenVino(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     runs: ClassVar[tuple[str, ...]] = ("openvino",)
     runtime: ClassVar[str] = "openvino"
     extra: ClassVar[str | None] = "openvino"
+    plain: ClassVar[bool] = True
 
     def env(self) -> dict[str, str]:
         return {"OPENVINO_TELEMETRY_DISABLE": "1"}

@@ -31,6 +31,7 @@ class Stub(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     runs: ClassVar[tuple[str, ...]] = ("onnx", "torch", "openvino", "callable")
     runtime: ClassVar[str] = "numpy"
     extra: ClassVar[str | None] = None
+    plain: ClassVar[bool] = True
 
     item_s: NotNegative = 0.002
     fixed_s: NotNegative = 0.0

@@ -17,6 +17,7 @@ from accel.errors import InputError
 from accel.measurement.outputs import load_outputs
 from accel.recipe import Variant
 from accel.samples import Samples
+from accel.study.kept import keep
 from accel.study.prepare import Prepared
 
 if TYPE_CHECKING:
@@ -92,9 +93,10 @@ class Winner:
 
 
 def keep_winners(study: Study) -> None:
-    """Copy each target's artefact into the study's folder, with all it takes to run it."""
+    """Copy each target's artefact into the study's folder, and the baseline's, with all it takes to run them again."""
     from accel.study.artefacts import find_prepared
 
+    winners: dict[str, str] = {}
     for answer in (study.conclusion.batch, study.conclusion.online):
         if answer is None:
             continue
@@ -107,6 +109,8 @@ def keep_winners(study: Study) -> None:
         write_winner(study, answer, prepared, part)
         shutil.rmtree(to, ignore_errors=True)
         part.rename(to)
+        winners[answer.target] = answer.winner
+    keep(study, winners)
 
 
 def write_winner(study: Study, answer: Answer, prepared: Prepared, folder: Path) -> None:
