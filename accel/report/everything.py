@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
 from accel.analysis import Estimate
 from accel.analysis.conclusion import Comparison, Conclusion, Row, StudyRecord
 from accel.report import words
-from accel.units import show_bytes, show_seconds
+from accel.units import show_seconds
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,45 +113,6 @@ def troubles(conclusion: Conclusion) -> tuple[Trouble, ...]:
         for r in conclusion.rows
         if r.status != "ok"
     )
-
-
-def environment(record: StudyRecord) -> tuple[tuple[str, str], ...]:
-    """Model, samples, machine and software as (name, value) pairs; what couldn't be read is said, never zero."""
-    m, facts = record.machine, record.facts
-    unknown = "could not be read"
-    pairs: list[tuple[str, Any]] = [
-        ("Model", f"{record.source.name} ({record.source.kind}, {record.source.location})"),
-        ("Model sha256", record.source.sha256 or unknown),
-        ("Weights", "random, so accuracy can't be known" if record.source.random_weights else "as given"),
-        ("Signature", str(record.signature)),
-        ("Kind", facts.kind),
-        ("Parameters", f"{facts.parameters:,}" if facts.parameters is not None else unknown),
-        ("Multiply-adds an item", f"{facts.macs_per_item:,}" if facts.macs_per_item is not None else unknown),
-        ("Samples", _samples(record)),
-        ("Reference", record.reference_note or "the same source, FP32"),
-        ("Processor", f"{m.cpu}, {m.cores} cores usable of {m.logical_cpus}"),
-        ("Instruction sets", ", ".join(m.flags) or unknown),
-        ("CPU quota", f"{m.quota_cores:g} cores" if m.quota_cores is not None else "none"),
-        ("Memory", show_bytes(m.memory_bytes) if m.memory_bytes is not None else unknown),
-        ("Hypervisor", m.hypervisor or "none seen"),
-        ("Kernel", m.kernel),
-        ("Governor", m.governor or unknown),
-        ("Clock source", m.clocksource or unknown),
-        ("Transparent huge pages", m.thp or unknown),
-        ("Could not be read", ", ".join(m.missing) or "nothing"),
-        ("Python", m.python),
-        *((name, version) for name, version in sorted(m.packages.items())),
-        ("accel", record.accel_version),
-        ("Environment id", record.env_id),
-        ("Study", f"{record.study_id}, seed {record.seed}, begun {words.moment(record.created_unix_ns)}"),
-    ]
-    return tuple((name, str(value)) for name, value in pairs)
-
-
-def _samples(record: StudyRecord) -> str:
-    made = "synthetic, made from the signature" if record.synthetic else "real"
-    parts = f"{record.evaluation_count} to score, {record.calibration_count} to calibrate, never the same"
-    return f"{record.samples_count}, {made}; {parts}; metric: {record.metric or 'none'}"
 
 
 def guard(record: StudyRecord) -> str:

@@ -15,6 +15,7 @@ from accel.analysis.conclusion import Conclusion, StudyRecord
 from accel.errors import InputError
 from accel.report import draw, everything, words
 from accel.report.charts import Traces
+from accel.report.environment import environment
 from accel.report.first_screen import first_screen
 from accel.report.quiet import quiet
 from accel.result import Result, write_atomically
@@ -76,7 +77,7 @@ def render(conclusion: Conclusion, traces: Traces | None = None, results: Sequen
         "conclusion": conclusion,
         "table": everything.table(conclusion),
         "troubles": everything.troubles(conclusion),
-        "environment": everything.environment(conclusion.record),
+        "environment": environment(conclusion.record),
         "quiet": quiet(results),
         "guard": everything.guard(conclusion.record),
         "glossary": everything.GLOSSARY,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -12,26 +11,9 @@ from accel import __version__
 from accel.analysis.conclusion import Conclusion, StudyRecord
 from accel.errors import InputError
 from accel.report import everything, page, words
+from accel.report.environment import FACTS, shown
 from accel.report.first_screen import FirstScreen, first_screen
-from accel.units import show_bytes
 
-_MACHINE = {
-    "cpu": "processor",
-    "cores": "usable cores",
-    "logical_cpus": "logical processors",
-    "flags": "instruction sets",
-    "memory_bytes": "memory",
-    "quota_cores": "CPU quota",
-    "kernel": "kernel",
-    "hypervisor": "hypervisor",
-    "python": "Python",
-    "caches_bytes": "caches",
-    "governor": "governor",
-    "clocksource": "clock source",
-    "thp": "transparent huge pages",
-    "microcode": "microcode",
-    "missing": "could not be read",
-}
 _ABSENT = "unknown"
 
 
@@ -96,7 +78,7 @@ def differences_of_environment(records: Sequence[StudyRecord]) -> tuple[Differen
     """What differs between the machines and their software, in a fixed order, packages last by name."""
     machines = [msgspec.structs.asdict(r.machine) for r in records]
     listed: list[tuple[str, list[str]]] = [
-        (word, [_shown(field, m[field]) for m in machines]) for field, word in _MACHINE.items()
+        (word, [shown(field, m[field]) for m in machines]) for field, word in FACTS.items()
     ]
     packages = sorted({name for r in records for name in r.machine.packages})
     listed += [(name, [r.machine.packages.get(name, "not installed") for r in records]) for name in packages]
@@ -122,19 +104,6 @@ def differences_of_question(records: Sequence[StudyRecord]) -> tuple[Difference,
 
 def _unequal(listed: Sequence[tuple[str, Sequence[str]]]) -> tuple[Difference, ...]:
     return tuple(Difference(what=what, values=tuple(values)) for what, values in listed if len(set(values)) > 1)
-
-
-def _shown(field: str, value: Any) -> str:
-    """A fact of a machine for a person; what couldn't be read is said, never zero."""
-    if value is None:
-        return {"quota_cores": "none", "hypervisor": "none seen"}.get(field, _ABSENT)
-    if isinstance(value, dict):
-        return ", ".join(f"{k} {show_bytes(v)}" for k, v in sorted(value.items())) or _ABSENT
-    if isinstance(value, tuple):
-        return ", ".join(value) or ("nothing" if field == "missing" else _ABSENT)
-    if field == "memory_bytes":
-        return f"{value:,} B"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _titles(records: Sequence[StudyRecord]) -> list[str]:

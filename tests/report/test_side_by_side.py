@@ -14,7 +14,7 @@ import accel
 from accel.analysis.conclusion import Conclusion
 from accel.errors import InputError
 from accel.measurement.machine import Machine
-from accel.report import page, side_by_side
+from accel.report import environment, page, side_by_side
 from accel.report.first_screen import first_screen
 from tests.report import example
 from tests.report.test_page import Seen
@@ -95,7 +95,7 @@ def test_no_fact_of_a_machine_is_left_out(field: str) -> None:
     changed = {tuple: ("other",), dict: {"L1": 1}, int: 3, float: 3.5, str: "other", type(None): "other"}[type(value)]
     found = side_by_side.differences_of_environment([USUAL.record, elsewhere(**{field: changed}).record])
     assert len(found) == 1, field
-    assert found[0].what == side_by_side._MACHINE[field]
+    assert found[0].what == environment.FACTS[field]
 
 
 def test_what_was_asked_differently_is_told() -> None:
