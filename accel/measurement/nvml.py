@@ -80,6 +80,11 @@ class Nvml:
         held = [p.usedGpuMemory for p in running if p.pid == pid and p.usedGpuMemory is not None]
         return sum(held) if held else None
 
+    def temperature_c(self) -> float | None:
+        """The hottest GPU's temperature in degrees Celsius; None where none tells."""
+        known = [_ask(self._library.nvmlDeviceGetTemperature, d, 0) for d in self._devices]
+        return max((float(t) for t in known if t is not None), default=None)
+
 
 def find() -> Nvml | None:
     """The library of this machine, ready to be asked; None without the package, a driver or a GPU."""

@@ -1,48 +1,49 @@
-"""Interleaved blocks: the baseline twice (A and A') and every finalist once, in a fresh random order each."""
+"""Interleaved blocks: the baseline twice (A and A') and every finalist once, in a fresh random order each.
+
+At least as many as the profile says, then until the intervals are narrow enough; disturbed ones are made again at the
+end (rules 21, 32, 36).
+"""
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from accel.errors import VariantError
 from accel.plugins import Named
 from accel.result import Role
-from accel.scenarios import generator
+from accel.study.budget import BudgetEnded, turn_s
 from accel.study.decisions import Entry
-from accel.study.live import Live, Turn
+from accel.study.live import Turn
 from accel.study.rates import next_rate, policy_and_rate, requests_needed
-from accel.study.tuning import best_size, latency_s
+from accel.study.rounds import Rounds, Who, shuffled
+from accel.study.speeds import latency_s
+from accel.study.tuning import best_size, two_runs_s
+from accel.study.widths import narrow_enough
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
 
+_MOST_REPEATS = 2
+"""How often a disturbed block is made again (rule 36)."""
+
 
 def compare(funnel: Funnel, finalists: list[str]) -> None:
-    """Blocks of the baseline twice (A and A') and every finalist, in a fresh random order each."""
+    """All blocks that are wanted and that the budget allows; an earlier attempt's are gone on with."""
     _fix_slo(funnel)
     entries = funnel.decisions.blocks or _settled(funnel, finalists)
+    base = funnel.record.baseline
+    entrants: list[Who] = [(base, "baseline"), (base, "repeat"), *((e.name, "candidate") for e in entries[1:])]
     online = {e.name: (e.policy, e.rate) for e in entries if e.policy is not None and e.rate is not None}
-    entrants: list[tuple[str, Role]] = [(funnel.record.baseline, "baseline"), (funnel.record.baseline, "repeat")]
-    entrants += [(e.name, "candidate") for e in entries[1:]]
-    parked: dict[tuple[str, Role], Live] = {}
-    try:
-        for block in range(funnel.profile.blocks):
-            if not (_begun(funnel, block) or _may_begin(funnel, block)):
-                funnel.not_bought.append(
-                    f"{funnel.profile.blocks - block} of {funnel.profile.blocks} blocks: the intervals are wider for it"
-                )
-                break
-            funnel.progress.stage(f"block {block + 1} of {funnel.profile.blocks}")
-            with funnel.budget.block():
-                _block(funnel, block, entrants, online, parked)
-    finally:
-        for live in parked.values():
-            live.close()
+    with Rounds(
+        lambda who: funnel.live(who[0], f"block-{who[1]}"), fresh=funnel.profile.fresh, rest=funnel.rest
+    ) as all_:
+        try:
+            wanted = _planned(funnel, entrants, online, all_)
+            _again(funnel, wanted, entrants, online, all_)
+        except BudgetEnded as error:
+            funnel.not_bought.append(f"the rest of a block: the budget ended while {error.doing}")
 
 
 def _settled(funnel: Funnel, finalists: list[str]) -> tuple[Entry, ...]:
@@ -55,13 +56,72 @@ def _settled(funnel: Funnel, finalists: list[str]) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
+def _planned(funnel: Funnel, entrants: list[Who], online: dict[str, Any], rounds: Rounds) -> int:
+    """The profile's blocks, as many as the width of the intervals asks for; gives how many there are."""
+    profile = funnel.profile
+    for block in range(profile.most_blocks):
+        if block >= profile.blocks and narrow_enough(funnel, block):
+            return block
+        if not _may_begin(funnel, block, entrants):
+            missing = profile.blocks - block
+            if missing > 0:
+                funnel.not_bought.append(f"{missing} of {profile.blocks} blocks: the intervals are wider for it")
+            elif not _closed(funnel):
+                funnel.not_bought.append(
+                    f"more than {block} blocks: some intervals are wider than the profile `{profile.name}` asks for"
+                )
+            return block
+        funnel.progress.stage(
+            f"block {block + 1} of {profile.blocks}" + (" and more" if block >= profile.blocks else "")
+        )
+        _block(funnel, block, entrants, online, rounds)
+    return profile.most_blocks
+
+
+def _again(funnel: Funnel, made: int, entrants: list[Who], online: dict[str, Any], rounds: Rounds) -> None:
+    """Make disturbed blocks again, at most twice each; they stay on record under their own numbers."""
+    repeats = list(funnel.decisions.repeats)
+    for block in repeats:
+        if _begun(funnel, block) and _may_begin(funnel, block, entrants):
+            _block(funnel, block, entrants, online, rounds)
+    while made and not _closed(funnel):
+        disturbed = [b for b in range(made) if is_disturbed(funnel, b)]
+        # A disturbed block that was made again undisturbed is replaced; one that wasn't has another chance.
+        replaced = sum(not is_disturbed(funnel, b) for b in repeats)
+        number = made + len(repeats)
+        if len(disturbed) <= replaced or len(repeats) >= _MOST_REPEATS * len(disturbed):
+            return
+        if not _may_begin(funnel, number, entrants):
+            funnel.not_bought.append(f"{len(disturbed) - replaced} disturbed blocks made again")
+            return
+        repeats.append(number)
+        funnel.decide(repeats=tuple(repeats))
+        funnel.progress.stage(f"a disturbed block again, {len(repeats)}")
+        _block(funnel, number, entrants, online, rounds)
+
+
+def is_disturbed(funnel: Funnel, block: int) -> bool:
+    """True if a run of the block that a comparison rests on was flagged by a witness."""
+    runs = (r for r in funnel.results.values() if r.phase == "blocks" and r.block == block)
+    return any(r.validity != "valid" and r.target in ("latency", "batch") for r in runs)
+
+
 def _begun(funnel: Funnel, block: int) -> bool:
-    """A block that an earlier attempt began is finished whatever it takes: half a block is half a comparison."""
     return any(r.phase == "blocks" and r.block == block for r in funnel.results.values())
 
 
-def _may_begin(funnel: Funnel, block: int) -> bool:
-    return funnel.decisions.confirming is None and funnel.budget.allows_block(block, funnel.profile)
+def _closed(funnel: Funnel) -> bool:
+    """True once the winners are being confirmed: what they rest on must not change any more."""
+    return funnel.decisions.confirming is not None
+
+
+def _may_begin(funnel: Funnel, block: int, entrants: list[Who]) -> bool:
+    """Ask the budget; a block that an earlier attempt began is finished first: half a block is half a comparison."""
+    online = funnel.record.target != "batch"
+    expected_s = len(entrants) * turn_s(funnel.profile, two_runs_s(funnel), online=online)
+    if _begun(funnel, block):
+        return funnel.budget.allows_rest(0.0)
+    return not _closed(funnel) and funnel.budget.allows_block(block, funnel.profile, expected_s)
 
 
 def _fix_slo(funnel: Funnel) -> None:
@@ -74,42 +134,11 @@ def _fix_slo(funnel: Funnel) -> None:
         funnel.folder.write_record(funnel.record)
 
 
-def _block(
-    funnel: Funnel,
-    block: int,
-    entrants: list[tuple[str, Role]],
-    online: dict[str, Any],
-    parked: dict[tuple[str, Role], Live],
-) -> None:
-    order = generator(funnel.record.seed, 3, block).permutation(len(entrants))
-    for position, index in enumerate(order):
-        name, role = entrants[int(index)]
-        turns = [t for t in _block_turns(funnel, block, position, name, role, online) if t.run_id not in funnel.results]
-        if not turns or any(r.status != "ok" and r.variant.name == name for r in funnel.results.values()):
-            continue
-        with funnel.survives(name), _turn_taker(funnel, (name, role), parked) as live:
-            for turn in turns:
-                funnel.measure(live, turn)
-        funnel.progress.time(funnel.budget.elapsed_s(), funnel.budget.total_s)
-
-
-@contextlib.contextmanager
-def _turn_taker(funnel: Funnel, who: tuple[str, Role], parked: dict[tuple[str, Role], Live]) -> Iterator[Live]:
-    if funnel.profile.fresh:
-        with funnel.live(who[0], f"block-{who[1]}") as live:
-            yield live
-        return
-    live_or_none = parked.get(who)
-    if live_or_none is None:
-        parked[who] = funnel.live(who[0], f"block-{who[1]}")
-    else:
-        live_or_none.resume()
-    try:
-        yield parked[who]
-        parked[who].park()
-    except VariantError:
-        parked.pop(who).close()
-        raise
+def _block(funnel: Funnel, block: int, entrants: list[Who], online: dict[str, Any], rounds: Rounds) -> None:
+    with funnel.budget.step("block"):
+        for position, who in enumerate(shuffled(entrants, seed=funnel.record.seed, block=block)):
+            turns = _block_turns(funnel, block, position, *who, online)
+            funnel.take_turn(rounds, who, turns)
 
 
 def _block_turns(

@@ -1,74 +1,145 @@
-"""How the time is spent: every phase asks before it starts, so that nothing overruns and the end isn't starved."""
+"""How the time is spent: every step asks before it starts and has a deadline while it runs, so that nothing overruns.
+
+Two ends: no step is begun that isn't expected to be over by the budget's own end; what takes longer than expected is
+cut at the last moment from which the study can still be closed within 10 % or 15 s (the larger) over the budget.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import Literal
 
+from accel.errors import VariantError
 from accel.study.profiles import Profile
 
-_SCREENING_SHARE = 0.45
+Step = Literal["block", "pair", "trial", "probe"]
 _SLOW_SHARE = 0.2
-_CONFIRMING_SHARE = 0.16
+_PREPARED_BY = 0.65
+"""By this share of the time a variant has to be prepared, or the comparison would starve."""
 _AROUND_SERVER_S = 1.8
 """Warm-up, load before and after the counted part, and draining of a server trial."""
+_LEAST_GRACE_S, _GRACE_SHARE = 15.0, 0.10
+_WRAP_UP_S = 8.0
+"""Reading the results, keeping the winners and writing the page, until the study knows better."""
+
+
+NOT_BOUGHT = "not bought: "
+"""How the reason of a variant begins that only the end of the budget stopped."""
+
+
+class BudgetEnded(VariantError):
+    """A step was cut because the time was up; `doing` says during what. No fault of the variant's."""
+
+    def __init__(self, doing: str) -> None:
+        super().__init__(f"{NOT_BOUGHT}the budget ended while {doing}", "Raise --budget and go on with --resume.")
+        self.doing = doing
 
 
 class Budget:
     """A clock with an allowance; `spent_s` is what earlier, interrupted attempts took.
 
-    Shares: screening and tuning may take up to 45 %, the last 16 % are kept for confirmation, the blocks get the rest.
+    `wrap_up_s` is kept for closing the study. An attempt that resumes a study whose time is up has the grace alone.
     """
 
     def __init__(self, total_s: float, *, spent_s: float = 0.0, now: Callable[[], float] = time.monotonic) -> None:
         self.total_s = total_s
+        self.wrap_up_s = _WRAP_UP_S
         self._now = now
         self._start = now() - spent_s
-        self._blocks: list[float] = []
-        self._pairs: list[float] = []
+        self._end_s = max(total_s, spent_s)
+        self._took: dict[Step, list[float]] = {}
+
+    @property
+    def grace_s(self) -> float:
+        """By how much the budget may be overrun in all."""
+        return max(_LEAST_GRACE_S, _GRACE_SHARE * self.total_s)
+
+    # --- the clock ---------------------------------------------------------------------------------------------
 
     def elapsed_s(self) -> float:
         """Seconds since the study began, earlier attempts included."""
         return self._now() - self._start
 
     def left_s(self) -> float:
-        """Seconds that are left; never negative."""
+        """Seconds until the budget's own end; never negative."""
         return max(0.0, self.total_s - self.elapsed_s())
 
-    def allows_screening(self, *, slow: bool = False) -> bool:
-        """True while another variant may be prepared and screened; slow: one whose compiler takes a minute or so."""
-        return self.elapsed_s() < (_SLOW_SHARE if slow else _SCREENING_SHARE) * self.total_s
+    def cut_s(self) -> float:
+        """Seconds until whatever runs is cut: the last moment from which closing still ends within the grace."""
+        return max(0.0, self._end_s + self.grace_s - self.wrap_up_s - self.elapsed_s())
 
-    def allows_tuning(self) -> bool:
-        """True while batch sizes may still be tuned."""
-        return self.elapsed_s() < (_SCREENING_SHARE + 0.12) * self.total_s
+    def keep_for_closing(self, seconds: float) -> None:
+        """Closing the study will take about this long: reading its results, keeping its winners, writing its page."""
+        self.wrap_up_s = max(_WRAP_UP_S, min(seconds + _WRAP_UP_S / 2, 0.9 * self.grace_s))
 
-    def allows_block(self, block: int, profile: Profile) -> bool:
-        """True if one more block fits before confirmation's share begins; the first is always made."""
+    def fits(self, seconds: float, *, kept_s: float = 0.0) -> bool:
+        """True if a step of that length is over before the budget's end, less what is kept for later ones."""
+        return self.left_s() - kept_s >= seconds
+
+    def usual_s(self, step: Step, otherwise: float) -> float:
+        """The longest such step so far; `otherwise` before there was one."""
+        return max(self._took.get(step, ()), default=otherwise)
+
+    @contextlib.contextmanager
+    def step(self, kind: Step) -> Iterator[None]:
+        """Time a step, so that the next one's cost is known; one that was cut tells nothing."""
+        start = self._now()
+        yield
+        self._took.setdefault(kind, []).append(self._now() - start)
+
+    # --- shares ------------------------------------------------------------------------------------------------
+
+    def allows_screening(self, profile: Profile, seconds: float = 0.0, *, slow: bool = False) -> bool:
+        """True while another variant may be prepared and screened, which takes `seconds`; slow: its compiler does."""
+        share = min(_SLOW_SHARE, profile.screening_share) if slow else profile.screening_share
+        return self.elapsed_s() < share * self.total_s and self.fits(seconds)
+
+    def preparing_s(self) -> float:
+        """How long preparing a candidate may take: until 65 % of the time, or half of what is left if that is more."""
+        return min(self.cut_s(), max(_PREPARED_BY * self.total_s - self.elapsed_s(), 0.5 * self.left_s()))
+
+    def allows_tuning(self, profile: Profile, seconds: float = 0.0) -> bool:
+        """True while one more batch size, which takes `seconds`, may be tuned."""
+        until_s = (profile.screening_share + profile.tuning_share) * self.total_s
+        return self.elapsed_s() + seconds < until_s
+
+    def allows_block(self, block: int, profile: Profile, seconds: float = 0.0) -> bool:
+        """True if one more block, expected to take `seconds`, fits before the shares of search and confirmation.
+
+        The first one may use the grace: without it there is no answer at all.
+        """
         if block == 0:
-            return True
-        usual = max(self._blocks, default=0.0)
-        kept = _CONFIRMING_SHARE * self.total_s if profile.confirmations else 0.0
-        return self.left_s() - usual >= kept
+            return self.cut_s() >= seconds
+        return self.fits(self.usual_s("block", seconds), kept_s=self._kept_s(profile))
 
-    def allows_confirmation(self, pair: int) -> bool:
-        """True if one more fresh pair fits; the first needs a tenth of the budget."""
-        usual = max(self._pairs, default=0.06 * self.total_s)
-        return self.left_s() >= usual
+    def allows_rest(self, seconds: float) -> bool:
+        """True if the rest of what an earlier attempt began can be finished; half a block is half a comparison."""
+        return self.cut_s() >= seconds
+
+    def allows_search(self, profile: Profile, seconds: float) -> bool:
+        """True if one more trial of the search for the highest rate fits before confirmation's share."""
+        kept_s = profile.confirming_share * self.total_s if profile.confirmations else 0.0
+        return self.fits(self.usual_s("trial", seconds), kept_s=kept_s)
+
+    def allows_confirmation(self, seconds: float) -> bool:
+        """True if one more fresh pair fits; `seconds` is what the first is expected to take."""
+        return self.fits(self.usual_s("pair", seconds))
+
+    def _kept_s(self, profile: Profile) -> float:
+        confirming = profile.confirming_share if profile.confirmations else 0.0
+        return (confirming + profile.search_share) * self.total_s
+
+    # --- lengths -----------------------------------------------------------------------------------------------
 
     def finalists(self, profile: Profile, seen_s: float = 0.0) -> int:
         """How many finalists the remaining time carries through all blocks, at least one.
 
-        One entrant's turn is about two closed runs and a server trial with their warm-ups; `seen_s`: what two closed
-        runs of the baseline took, which is more for a slow model.
+        `seen_s`: what two closed runs of the baseline took, which is more for a slow model.
         """
-        closed_s = max(2 * (profile.measure_s + profile.warmup_s + 0.2), seen_s)
-        turn_s = closed_s + profile.server_s + _AROUND_SERVER_S
-        if profile.fresh:
-            turn_s += 3.0
-        available = (1 - _CONFIRMING_SHARE) * self.total_s - self.elapsed_s() - 0.05 * self.total_s
-        entrants = available / (profile.blocks * turn_s)
+        available = self.left_s() - self._kept_s(profile) - 0.05 * self.total_s
+        entrants = available / (profile.blocks * turn_s(profile, seen_s))
         return int(min(profile.finalists, max(1, entrants - 2)))
 
     def server_s(self, profile: Profile, requests: int, rate: float) -> float:
@@ -76,19 +147,15 @@ class Budget:
         wanted = max(profile.server_requests, requests) * 1.1 / max(rate, 1e-9)
         return float(min(max(profile.server_s, wanted), profile.server_max_s))
 
-    @contextlib.contextmanager
-    def block(self) -> Iterator[None]:
-        """Time a block, so that the next one's cost is known."""
-        start = self._now()
-        yield
-        self._blocks.append(self._now() - start)
 
-    @contextlib.contextmanager
-    def confirmation(self) -> Iterator[None]:
-        """Time a confirming pair, so that the next one's cost is known."""
-        start = self._now()
-        yield
-        self._pairs.append(self._now() - start)
+def turn_s(profile: Profile, seen_s: float = 0.0, *, online: bool = True) -> float:
+    """About what one entrant's turn in a block takes: two closed runs and a server trial with their warm-ups.
+
+    seen_s: what two closed runs of the baseline took, which is more for a slow model.
+    """
+    closed_s = max(2 * (profile.measure_s + profile.warmup_s + 0.2), seen_s)
+    server_s = profile.server_s + _AROUND_SERVER_S if online else 0.0
+    return closed_s + server_s + (3.0 + profile.cool_down_s if profile.fresh else 0.0)
 
 
 def patience_s(budget_s: float, reference_s: float) -> float:

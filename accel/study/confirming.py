@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from accel.plugins import Named
 from accel.result import Role
-from accel.scenarios import generator
+from accel.study.budget import BudgetEnded, turn_s
 from accel.study.decisions import Entry
 from accel.study.live import Turn
 from accel.study.rates import requests_needed
-from accel.study.tuning import best_size
+from accel.study.rounds import Rounds, Who, shuffled
+from accel.study.tuning import best_size, two_runs_s
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
+
+_OPENING_S = 3.0
+_ORDERS = 10_000
+"""Blocks and pairs draw their orders from different seeds."""
 
 
 def confirm(funnel: Funnel) -> None:
@@ -21,16 +26,21 @@ def confirm(funnel: Funnel) -> None:
     entries = funnel.decisions.confirming or _settled(funnel)
     if not entries:
         return
-    for pair in range(funnel.profile.confirmations):
-        if not (_begun(funnel, pair) or funnel.budget.allows_confirmation(pair)):
-            funnel.not_bought.append(
-                f"{funnel.profile.confirmations - pair} of {funnel.profile.confirmations} fresh confirmations: "
-                "the winner's own interval is wider"
-            )
-            return
-        funnel.progress.stage(f"confirming the winner, {pair + 1} of {funnel.profile.confirmations}")
-        with funnel.budget.confirmation():
-            _confirm_pair(funnel, pair, entries)
+    wanted = funnel.profile.confirmations
+    with Rounds(lambda who: funnel.live(who[0], "confirmation"), fresh=True, rest=funnel.rest) as rounds:
+        for pair in range(wanted):
+            if not _may_begin(funnel, pair, entries):
+                funnel.not_bought.append(
+                    f"{wanted - pair} of {wanted} fresh confirmations: the winner's own interval is wider"
+                )
+                return
+            funnel.progress.stage(f"confirming the winner, {pair + 1} of {wanted}")
+            try:
+                with funnel.budget.step("pair"):
+                    _confirm_pair(funnel, pair, entries, rounds)
+            except BudgetEnded as error:
+                funnel.not_bought.append(f"the rest of a confirmation: the budget ended while {error.doing}")
+                return
 
 
 def _settled(funnel: Funnel) -> tuple[Entry, ...]:
@@ -51,26 +61,24 @@ def _settled(funnel: Funnel) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def _begun(funnel: Funnel, pair: int) -> bool:
-    """A pair that an earlier attempt began is finished whatever it takes."""
-    return any(r.phase == "confirmation" and r.block == pair for r in funnel.results.values())
+def _may_begin(funnel: Funnel, pair: int, entries: tuple[Entry, ...]) -> bool:
+    """Ask the budget; a pair that an earlier attempt began is finished first."""
+    if any(r.phase == "confirmation" and r.block == pair for r in funnel.results.values()):
+        return funnel.budget.allows_rest(0.0)
+    online = any(e.rate is not None for e in entries)
+    each_s = turn_s(funnel.profile, two_runs_s(funnel), online=online)
+    opening_s = 0.0 if funnel.profile.fresh else _OPENING_S
+    return funnel.budget.allows_confirmation(len(entries) * (each_s + opening_s))
 
 
-def _confirm_pair(funnel: Funnel, pair: int, entries: tuple[Entry, ...]) -> None:
-    for position, index in enumerate(generator(funnel.record.seed, 3, 10_000 + pair).permutation(len(entries))):
-        entry = entries[int(index)]
-        name = entry.name
-        turns = [t for t in _confirmation_turns(funnel, pair, position, entry) if t.run_id not in funnel.results]
-        if turns and not any(r.status != "ok" and r.variant.name == name for r in funnel.results.values()):
-            with funnel.survives(name), funnel.live(name, "confirmation") as live:
-                for turn in turns:
-                    funnel.measure(live, turn)
-        funnel.progress.time(funnel.budget.elapsed_s(), funnel.budget.total_s)
+def _confirm_pair(funnel: Funnel, pair: int, entries: tuple[Entry, ...], rounds: Rounds) -> None:
+    for position, entry in enumerate(shuffled(entries, seed=funnel.record.seed, block=_ORDERS + pair)):
+        who: Who = (entry.name, "baseline" if entry.name == funnel.record.baseline else "candidate")
+        funnel.take_turn(rounds, who, _confirmation_turns(funnel, pair, position, entry, who[1]))
 
 
-def _confirmation_turns(funnel: Funnel, pair: int, position: int, entry: Entry) -> list[Turn]:
+def _confirmation_turns(funnel: Funnel, pair: int, position: int, entry: Entry, role: Role) -> list[Turn]:
     name = entry.name
-    role: Role = "baseline" if name == funnel.record.baseline else "candidate"
     shared: dict[str, Any] = {"phase": "confirmation", "trial": 20_000 + pair, "role": role, "block": pair}
     shared |= {"position": position, "duration_s": funnel.profile.measure_s}
     run = f"confirmation-{pair}-{name}"

@@ -26,11 +26,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     """blocks: the baseline and the finalists; confirming: the baseline and the winners. None until it is settled.
 
+    repeats: numbers of the blocks that stand in for disturbed ones.
     too_large: by variant, the batch size at which it failed while tuned though smaller ones ran, and why.
     """
 
     blocks: tuple[Entry, ...] | None = None
     confirming: tuple[Entry, ...] | None = None
+    repeats: tuple[int, ...] = ()
     too_large: dict[str, tuple[int, str]] = {}
 
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,18 +21,24 @@ from accel.recipe import Variant
 from accel.result import Result, Status
 from accel.study.artefacts import find_prepared, remember
 from accel.study.blocks import compare
-from accel.study.budget import Budget
+from accel.study.budget import NOT_BOUGHT, Budget, BudgetEnded
 from accel.study.confirming import confirm
 from accel.study.decisions import Decisions, Entry
 from accel.study.folder import StudyFolder
+from accel.study.lengths import expected_s, fitted
 from accel.study.live import Live, Turn
 from accel.study.prepare import Prepared
+from accel.study.probing import probe
 from accel.study.profiles import Profile
+from accel.study.resting import rest_of
+from accel.study.rounds import Rounds, Who
 from accel.study.scoring import Score
 from accel.study.screening import screen
-from accel.study.tuning import SIZES, finalists, long_enough, tune
+from accel.study.tuning import SIZES, finalists, tune
 
 _LEAST_LIMIT = 1e-3
+_READINGS, _COPY_BYTES_PER_S = 3, 100e6
+"""Closing a study reads its results about three times and copies the winners' artefacts."""
 
 
 class Progress(Protocol):
@@ -50,15 +56,17 @@ class Progress(Protocol):
 class Services(msgspec.Struct, frozen=True):
     """What the funnel uses of the study: making artefacts and scoring outputs; fakes stand in for it in tests.
 
-    infer_timeout_s: for answering all of `evaluation`. patience_s: see `Live`.
+    prepare: gets the seconds it may take. infer_timeout_s: for answering all of `evaluation`. patience_s: see `Live`.
+    reference_item_s: what the reference takes for one item, before anything is known about the variants.
     """
 
-    prepare: Callable[[Variant], Prepared]
+    prepare: Callable[[Variant, float], Prepared]
     score: Callable[[Variant, Path], Score]
     evaluation: list[int]
     reference: Path
     infer_timeout_s: float
     patience_s: float = 60.0
+    reference_item_s: float = 0.0
 
 
 class Funnel:
@@ -84,14 +92,26 @@ class Funnel:
         self.sizes = sizes or SIZES
         # A run whose evidence is gone is made again; see `StudyFolder.vouches`.
         self.results = {i: r for i, r in folder.results().items() if folder.vouches(r)}
+        self._forget_cut_ones()
         self.decisions = Decisions.load(folder.root)
         self.not_bought: list[str] = []
         self._prepared: dict[str, Prepared] = {}
         self.answered: dict[str, str] = {}
-        self.item_s: dict[str, float] = {}
+        self.item_s: dict[str, float] = {record.baseline: services.reference_item_s}
+        self.rest = rest_of(profile)
+
+    def _forget_cut_ones(self) -> None:
+        """A variant that only the end of the budget stopped gets its chance again."""
+        for run_id, result in list(self.results.items()):
+            if result.status == "skipped" and result.reason.startswith(NOT_BOUGHT):
+                del self.results[run_id]
+                (self.folder.runs / f"{run_id}.json").unlink(missing_ok=True)
 
     def run(self) -> None:
-        """Screen, tune, compare, confirm; each stage skips what an earlier attempt has finished."""
+        """Screen, tune, compare, confirm, look closer; each stage skips what an earlier attempt has finished.
+
+        Raises BudgetEnded if the time was up before the baseline was measured.
+        """
         screen(self)
         if not self.baseline_ok():
             return
@@ -101,24 +121,34 @@ class Funnel:
             tune(self, chosen)
         compare(self, chosen)
         confirm(self)
+        probe(self)
 
-    def decide(self, **settled: tuple[Entry, ...] | dict[str, tuple[int, str]]) -> None:
+    def decide(self, **settled: tuple[Entry, ...] | tuple[int, ...] | dict[str, tuple[int, str]]) -> None:
         """Settle a field of the decisions, for this attempt and for those that resume it."""
         self.decisions = msgspec.structs.replace(self.decisions, **settled).save(self.folder.root)
 
     def keep_artefacts(self) -> None:
-        """Make a winner's artefact again if it is gone (a cleaned cache), so that it can be kept and loaded."""
+        """Make the baseline's or a winner's artefact again if it is gone (a cleaned cache), so that it can be kept."""
         conclusion = self.read()
-        for answer in (conclusion.batch, conclusion.online):
-            if answer is not None and find_prepared(self.folder.root, answer.winner) is None:
-                self._prepared.pop(answer.winner, None)
+        winners = [answer.winner for answer in (conclusion.batch, conclusion.online) if answer is not None]
+        for name in dict.fromkeys([self.record.baseline, *winners]):
+            if find_prepared(self.folder.root, name) is None:
+                self._prepared.pop(name, None)
                 # A failure here must not turn a measured variant into a failed one: there is just nothing to keep.
                 with contextlib.suppress(VariantError):
-                    self.prepared(self.variant(answer.winner))
+                    self.prepared(self.variant(name))
 
     def read(self) -> Conclusion:
-        """What the results so far say."""
-        return conclude(self.record, list(self.results.values()), self.folder.runs)
+        """What the results so far say. How long that takes is kept free at the end, where it is done again."""
+        begun = time.perf_counter()
+        conclusion = conclude(self.record, list(self.results.values()), self.folder.runs)
+        largest = max((p.artefact_bytes for p in self._prepared.values()), default=0)
+        self.budget.keep_for_closing(_READINGS * (time.perf_counter() - begun) + largest / _COPY_BYTES_PER_S)
+        return conclusion
+
+    def has_failed(self, name: str) -> bool:
+        """True if the variant is out of the race."""
+        return any(r.status != "ok" and r.variant.name == name for r in self.results.values())
 
     def baseline_ok(self) -> bool:
         """True if the baseline could be timed: without it there is nothing to compare with."""
@@ -128,7 +158,9 @@ class Funnel:
     def prepared(self, variant: Variant) -> Prepared:
         """The variant's artefact, made or found once a study."""
         if variant.name not in self._prepared:
-            self._prepared[variant.name] = self.services.prepare(variant)
+            is_new = self.decisions.blocks is None and variant.name != self.record.baseline
+            longest_s = self.budget.preparing_s() if is_new else self.budget.cut_s()
+            self._prepared[variant.name] = self.services.prepare(variant, longest_s)
             remember(self.folder.root, self._prepared[variant.name])
         prepared = self._prepared[variant.name]
         if variant.name not in self.decisions.too_large:
@@ -144,13 +176,36 @@ class Funnel:
     def live(self, name: str, tag: str) -> Live:
         """A variant opened in a measure child of its own; the caller closes it."""
         prepared = self.prepared(self.variant(name))
+        return self.opened(prepared, tag)
+
+    def opened(self, prepared: Prepared, tag: str) -> Live:
+        """An artefact opened in a measure child, which is cut when the time is up."""
         return Live(
-            prepared, self.folder, self.profile, seed=self.record.seed, tag=tag, patience_s=self.services.patience_s
+            prepared,
+            self.folder,
+            self.profile,
+            seed=self.record.seed,
+            tag=tag,
+            patience_s=self.services.patience_s,
+            left_s=self.budget.cut_s,
         )
 
+    def take_turn(self, rounds: Rounds, who: Who, turns: Sequence[Turn]) -> None:
+        """Those of an entrant's turns that are still to be made; who failed before takes none."""
+        todo = [t for t in turns if t.run_id not in self.results]
+        if not todo or self.has_failed(who[0]):
+            return
+        with self.survives(who[0]), rounds.turn(who) as live:
+            for turn in todo:
+                self.measure(live, turn)
+        self.progress.time(self.budget.elapsed_s(), self.budget.total_s)
+
     def measure(self, live: Live, turn: Turn, scored: Score | None = None) -> None:
-        """Time one turn; its Result is on disk when this returns."""
-        turn = long_enough(self, turn, live.prepared.variant.name)
+        """Time one turn; its Result is on disk when this returns. Raises BudgetEnded if there is no time for it."""
+        name = live.prepared.variant.name
+        turn = fitted(self, turn, name)
+        if expected_s(self, turn, name) > self.budget.cut_s():
+            raise BudgetEnded(f"`{name}` waited for its turn")
         limit = _LEAST_LIMIT
         screened = self.results.get(f"screening-{live.prepared.variant.name}-latency")
         if scored is not None:
@@ -183,8 +238,20 @@ class Funnel:
         """A variant that fails after screening becomes a row with its reason; the study goes on without it."""
         try:
             yield
+        except BudgetEnded:
+            raise
         except VariantError as error:
             self.commit_failure(self.variant(name), error, "failed")
+
+    @contextlib.contextmanager
+    def survives_look(self, name: str) -> Iterator[None]:
+        """What fails in a look beside the race is left out; the variant has been measured already."""
+        try:
+            yield
+        except BudgetEnded:
+            raise
+        except VariantError as error:
+            self.not_bought.append(f"a closer look at `{name}`: {error.reason}")
 
     def commit_failure(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,6 +13,7 @@ from accel.analysis.conclusion import StudyRecord
 from accel.measurement.isolation import Child, ChildFailed
 from accel.recipe import Variant
 from accel.samples import Samples
+from accel.study.asking import ask_within
 from accel.study.context import Context
 from accel.study.folder import StudyFolder
 from accel.study.given import metric_of
@@ -23,7 +26,15 @@ _LONGEST_SCORE_S = 300.0
 class Judge:
     """Knows the reference's outputs, the labels and the metric of one study."""
 
-    def __init__(self, folder: StudyFolder, record: StudyRecord, context: Context) -> None:
+    def __init__(
+        self,
+        folder: StudyFolder,
+        record: StudyRecord,
+        context: Context,
+        *,
+        left_s: Callable[[], float] = lambda: math.inf,
+    ) -> None:
+        self._left_s = left_s
         self._folder, self._record, self._context = folder, record, context
         self._reference = folder.reference / "outputs.npz"
 
@@ -62,7 +73,8 @@ class Judge:
         }
         log = self._folder.log / f"{name}-score.log"
         with Child("accel.study.prepare_child", env={}, log=log, cwd=self._folder.log) as child:
-            return msgspec.convert(child.ask(command, timeout_s=_LONGEST_SCORE_S), Score)
+            reply = ask_within(child, command, timeout_s=_LONGEST_SCORE_S, left_s=self._left_s())
+            return msgspec.convert(reply, Score)
 
     def _terms(self, *, compressed: bool) -> Terms:
         return Terms(

@@ -15,11 +15,11 @@ import psutil
 
 from accel import plugins
 from accel.compilation import Effective
-from accel.measurement.isolation import Child, ChildFailed
+from accel.measurement.isolation import Child
 from accel.measurement.trace import Trace
 from accel.plugins import Named
 from accel.result import Check, Energy, Level, Memory, Phase, Result, Role, SetUp, Steady, Witness
-from accel.study.budget import BudgetEnded
+from accel.study.asking import ask_within
 from accel.study.folder import StudyFolder
 from accel.study.prepare import Prepared
 from accel.study.profiles import Profile
@@ -180,7 +180,7 @@ class Live:
                 "effective": self.effective,
                 "set_up": self.set_up,
                 "artefact_bytes": self.prepared.artefact_bytes,
-                "notes": self.prepared.notes,
+                "notes": (*self.prepared.notes, *reply.get("notes", ())),
                 "trace": trace.name,
                 "trace_sha256": reply["trace_sha256"],
                 "schedule_sha256": reply["schedule_sha256"],
@@ -237,28 +237,6 @@ class Live:
             "trial": turn.trial,
             "inputs": turn.inputs,
         }
-
-
-def ask_within(
-    child: Child,
-    command: dict[str, Any],
-    *,
-    timeout_s: float,
-    left_s: float,
-    on_stage: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
-    """Ask a child, for `timeout_s` at most and no longer than the study has `left_s`.
-
-    Raises ChildFailed for what the child is to blame for, BudgetEnded where only the time was up.
-    """
-    if left_s <= 0:
-        raise BudgetEnded("it waited for its turn")
-    try:
-        return child.ask(command, timeout_s=min(timeout_s, left_s), on_stage=on_stage)
-    except ChildFailed as error:
-        if error.cause == "hang" and left_s < timeout_s:
-            raise BudgetEnded(error.reason.rpartition(" while ")[2]) from None
-        raise
 
 
 def worst(witnesses: list[dict[str, Any]]) -> Level:

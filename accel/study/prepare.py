@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from accel.measurement.isolation import Child, ChildFailed
 from accel.model import Source
 from accel.recipe import Variant
 from accel.result import SetUp, write_atomically
+from accel.study.asking import ask_within
 from accel.study.cache import cache_root, folder_bytes
 from accel.study.folder import StudyFolder
 from accel.study.refusal import refusal
@@ -39,11 +41,19 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 class Workshop:
     """Makes artefacts for the variants of one study, each in a prepare child of its own."""
 
-    def __init__(self, folder: StudyFolder, source: Source, *, memory_limit_bytes: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        folder: StudyFolder,
+        source: Source,
+        *,
+        memory_limit_bytes: int,
+        timeout_s: float,
+        left_s: Callable[[], float] = lambda: math.inf,
+    ) -> None:
         self._folder = folder
         self._source = source
         self._memory_limit_bytes = memory_limit_bytes
-        self._timeout_s = timeout_s
+        self._timeout_s, self._left_s = timeout_s, left_s
 
     def inspect(self, given: dict[str, Any], on_stage: Callable[[str], None]) -> dict[str, Any]:
         """Load the model and the samples once, for the signature, the facts and the materialised samples.
@@ -56,9 +66,17 @@ class Workshop:
             raise refusal(error, "Looking at the model and the samples", self._folder.log / "inspect.log") from None
 
     def prepare(
-        self, variant: Variant, cache_key: str | None, seen: dict[str, Any], on_stage: Callable[[str], None]
+        self,
+        variant: Variant,
+        cache_key: str | None,
+        seen: dict[str, Any],
+        on_stage: Callable[[str], None],
+        *,
+        longest_s: float = math.inf,
     ) -> Prepared:
         """The artefact of one variant, from the cache if it is there; raises VariantError if it can't be made.
+
+        longest_s: its share of the budget; BudgetEnded if making it takes longer.
 
         seen: what `inspect` found out (signature, facts, load_s), so that the source is read again only where needed.
         """
@@ -73,7 +91,7 @@ class Workshop:
             command = {"do": "prepare", "variant": msgspec.to_builtins(variant), "out": str(work / "artefact"), **seen}
             final = place / (cache_key or variant.name)
             env = backend.env() | {"ACCEL_ARTEFACT": str(work / "artefact")}
-            reply = self._ask(command, f"{variant.name}-prepare", env, on_stage)
+            reply = self._ask(command, f"{variant.name}-prepare", env, on_stage, longest_s)
             prepared = Prepared(
                 variant=variant,
                 folder=str(final / "artefact"),
@@ -115,7 +133,12 @@ class Workshop:
         )
 
     def _ask(
-        self, command: dict[str, Any], tag: str, env: dict[str, str], on_stage: Callable[[str], None]
+        self,
+        command: dict[str, Any],
+        tag: str,
+        env: dict[str, str],
+        on_stage: Callable[[str], None],
+        longest_s: float = math.inf,
     ) -> dict[str, Any]:
         command |= {
             "source": msgspec.to_builtins(self._source),
@@ -129,7 +152,8 @@ class Workshop:
             cwd=self._folder.log,
             memory_limit_bytes=self._memory_limit_bytes,
         ) as child:
-            return child.ask(command, timeout_s=self._timeout_s, on_stage=on_stage)
+            left_s = min(self._left_s(), longest_s)
+            return ask_within(child, command, timeout_s=self._timeout_s, left_s=left_s, on_stage=on_stage)
 
 
 __all__ = ["ChildFailed", "Prepared", "Workshop"]

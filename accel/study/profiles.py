@@ -10,15 +10,22 @@ from accel.errors import InputError, nearest
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the table of profiles; times in seconds.
 
-    blocks: how many interleaved blocks; confirmations: fresh baseline/winner pairs at the end.
+    blocks, most_blocks: interleaved blocks, at least and at most; between the two the width of the intervals decides.
+    confirmations: fresh baseline/winner pairs at the end.
     fresh: a process of its own for every run; False parks one process a variant between its turns.
     screen_s, tune_s, measure_s, server_s: counted time of one run in each phase.
     server_requests: a server trial is lengthened until it holds this many requests, up to server_max_s.
+    search_s, search_requests: the least length of a trial that searches for the highest rate, and the least requests in
+        it (rules 25, 30). resolution: no claimed rate is finer than this share of itself.
+    cool_down_s: rest before each fresh process; 60 s at most on a GPU until it is as cool as at the start.
     finalists: how many variants beside the baseline go into the blocks.
+    *_share: of the budget: until when variants are screened, then tuned; what is kept for the search and confirmation.
+    probe_gaps_s: pauses between calls at which the winner and the baseline are looked at once more.
     """
 
     name: str
     blocks: int
+    most_blocks: int
     confirmations: int
     fresh: bool
     warmup_iterations: int
@@ -29,14 +36,23 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     server_s: float
     server_requests: int
     server_max_s: float
+    search_s: float
+    search_requests: int
+    resolution: float
     cool_down_s: float
     finalists: int
+    screening_share: float
+    tuning_share: float
+    search_share: float
+    confirming_share: float
+    probe_gaps_s: tuple[float, ...]
     budget: str
 
 
 _QUICK = Profile(
     name="quick",
     blocks=6,
+    most_blocks=6,
     confirmations=4,
     fresh=False,
     warmup_iterations=10,
@@ -47,14 +63,23 @@ _QUICK = Profile(
     server_s=2.0,
     server_requests=120,
     server_max_s=4.0,
+    search_s=15.0,
+    search_requests=1000,
+    resolution=0.05,
     cool_down_s=0.0,
     finalists=3,
+    screening_share=0.45,
+    tuning_share=0.12,
+    search_share=0.0,
+    confirming_share=0.16,
+    probe_gaps_s=(0.01, 0.1),
     budget="5m",
 )
 _SHARED = msgspec.structs.replace(
     _QUICK,
     name="shared",
     blocks=10,
+    most_blocks=30,
     confirmations=10,
     fresh=True,
     warmup_s=2.0,
@@ -63,14 +88,22 @@ _SHARED = msgspec.structs.replace(
     server_s=15.0,
     server_requests=1000,
     server_max_s=60.0,
+    search_s=60.0,
+    search_requests=4000,
     cool_down_s=1.0,
-    budget="60m",
+    screening_share=0.18,
+    tuning_share=0.06,
+    search_share=0.42,
+    confirming_share=0.10,
+    probe_gaps_s=(0.01, 0.1, 1.0),
+    budget="90m",
 )
+_QUIET = msgspec.structs.replace(_SHARED, name="quiet", search_s=30.0, resolution=0.02, budget="60m")
 PROFILES = {
     "quick": _QUICK,
     "shared": _SHARED,
-    "quiet": msgspec.structs.replace(_SHARED, name="quiet"),
-    "gpu": msgspec.structs.replace(_SHARED, name="gpu", warmup_s=5.0),
+    "quiet": _QUIET,
+    "gpu": msgspec.structs.replace(_QUIET, name="gpu", warmup_s=5.0, budget="75m"),
 }
 
 

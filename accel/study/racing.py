@@ -5,9 +5,8 @@ The study's own blocks, the gate of `accel compare`, `accel doctor --measure` an
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,24 @@ from accel.errors import VariantError
 from accel.measurement.machine import Machine, detect, env_id
 from accel.plugins import Named
 from accel.result import Result, Role
-from accel.scenarios import generator
 from accel.study.folder import StudyFolder
 from accel.study.live import Live, Target, Turn
 from accel.study.prepare import Prepared
 from accel.study.profiles import Profile
+from accel.study.resting import rest_of
+from accel.study.rounds import Rounds, Who, shuffled
 
 
 class Entrant(msgspec.Struct, frozen=True, kw_only=True):
     """Who takes part: a prepared artefact and its role. The baseline enters twice, as "baseline" and as "repeat".
 
-    reference: outputs that timed ones are held against; None checks nothing.
+    reference: outputs that timed ones are held against; None checks nothing. asks: its own runs in each block, such as
+    batches of its own best size; none means those of the race.
     """
 
     prepared: Prepared
     role: Role = "candidate"
+    asks: tuple[Ask, ...] = ()
     reference: Path | None = None
     check_limit: float = 1e-3
 
@@ -73,27 +75,23 @@ class Race:
         self.failed: dict[str, VariantError] = {}
         self._folder, self._profile, self._seed, self._patience_s = folder, profile, seed, patience_s
         self._common: dict[str, Any] = {"study_id": study_id, "env_id": env_id(machine or detect())}
-        self._parked: dict[tuple[str, Role], Live] = {}
+        self._rounds = Rounds(self._open, fresh=profile.fresh, rest=rest_of(profile))
 
     def __enter__(self) -> Race:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for live in self._parked.values():
-            live.close()
-        self._parked.clear()
+        self._rounds.__exit__()
 
     def block(self, number: int) -> list[Result]:
         """One block; block 0 lets every entrant open. Same seed and number: same order, schedule and samples."""
-        order = generator(self._seed, 3, number).permutation(len(self.entrants))
         found: list[Result] = []
-        for position, index in enumerate(order):
-            entrant = self.entrants[int(index)]
+        for position, entrant in enumerate(shuffled(self.entrants, seed=self._seed, block=number)):
             if entrant.name in self.failed:
                 continue
             try:
-                with self._turn_taker(entrant) as live:
-                    found += [self._run(live, entrant, number, position, ask) for ask in self.asks]
+                with self._rounds.turn((entrant.name, entrant.role)) as live:
+                    found += [self._run(live, entrant, number, position, ask) for ask in entrant.asks or self.asks]
             except VariantError as error:
                 self.failed[entrant.name] = error
         return found
@@ -117,25 +115,8 @@ class Race:
     def _result(self, fields: dict[str, Any]) -> Result:
         return Result(created_unix_ns=time.time_ns(), **self._common, **fields)
 
-    @contextlib.contextmanager
-    def _turn_taker(self, entrant: Entrant) -> Iterator[Live]:
-        who = (entrant.name, entrant.role)
-        if self._profile.fresh:
-            with self._open(entrant) as live:
-                yield live
-            return
-        if who in self._parked:
-            self._parked[who].resume()
-        else:
-            self._parked[who] = self._open(entrant)
-        try:
-            yield self._parked[who]
-            self._parked[who].park()
-        except VariantError:
-            self._parked.pop(who).close()
-            raise
-
-    def _open(self, entrant: Entrant) -> Live:
+    def _open(self, who: Who) -> Live:
+        entrant = next(e for e in self.entrants if (e.name, e.role) == who)
         return Live(
             entrant.prepared,
             self._folder,

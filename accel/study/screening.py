@@ -10,6 +10,8 @@ from accel.errors import VariantError
 from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import Role
+from accel.study.budget import BudgetEnded
+from accel.study.lengths import expected_s, fitted
 from accel.study.live import Live, Target, Turn
 from accel.study.prepare import Prepared
 from accel.study.scoring import Score
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 SCREEN_SIZE = 8
 _ANSWER_AFTER_S = 30.0
+_OPENING_S = 4.0
+_SHARE, _BATCHES = 0.10, 4
 
 
 def screen(funnel: Funnel) -> None:
@@ -27,18 +31,50 @@ def screen(funnel: Funnel) -> None:
         is_baseline = variant.name == funnel.record.baseline
         if _screened(funnel, variant):
             continue
-        closed = funnel.decisions.blocks is not None
-        if not is_baseline and (closed or not (funnel.budget.allows_screening() or _first_candidate(funnel))):
+        if not is_baseline and not _may_try(funnel):
             funnel.not_bought.append(f"`{variant.name}` was not tried: the budget was needed for the comparison")
             continue
-        _screen_one(funnel, variant, "baseline" if is_baseline else "candidate")
+        try:
+            _screen_one(funnel, variant, "baseline" if is_baseline else "candidate")
+        except BudgetEnded as error:
+            if is_baseline and not funnel.baseline_ok():
+                raise
+            _cut(funnel, variant, error)
         _say_answer(funnel)
     _say_answer(funnel, last=True)
 
 
-def _first_candidate(funnel: Funnel) -> bool:
-    """One candidate is always tried, or there would be nothing to compare with."""
-    return funnel.budget.left_s() > 0 and not any(r.role == "candidate" for r in funnel.results.values())
+def _may_try(funnel: Funnel) -> bool:
+    """True while another candidate fits; the first may take what is left, or there would be nothing to compare with."""
+    if funnel.decisions.blocks is not None:
+        return False
+    seconds = _expected_s(funnel)
+    if not any(r.role == "candidate" for r in funnel.results.values()):
+        return funnel.budget.fits(seconds)
+    return funnel.budget.allows_screening(funnel.profile, seconds)
+
+
+def _expected_s(funnel: Funnel) -> float:
+    """What a variant as fast as the baseline takes: a child, all answers, two runs."""
+    name = funnel.record.baseline
+    runs = [fitted(funnel, t, name) for t in _turns(funnel, funnel.variant(name), "candidate", screen_size(funnel))]
+    answers_s = funnel.item_s.get(name, 0.0) * len(funnel.services.evaluation)
+    return _OPENING_S + answers_s + sum(expected_s(funnel, t, name) for t in runs)
+
+
+def _cut(funnel: Funnel, variant: Variant, error: BudgetEnded) -> None:
+    """What was measured of it stays; one of which nothing was is a row that says why."""
+    timed = f"screening-{variant.name}-latency" in funnel.results
+    what = f"the rest of a first look at `{variant.name}`" if timed else f"`{variant.name}`"
+    funnel.not_bought.append(f"{what}: the budget ended while {error.doing}")
+    if not timed:
+        funnel.commit_failure(variant, error, "skipped")
+
+
+def screen_size(funnel: Funnel) -> int:
+    """The batch that screening runs at: smaller where a few such batches would take a tenth of the budget."""
+    item_s, most_s = funnel.services.reference_item_s, _SHARE * funnel.budget.total_s
+    return max(s for s in (1, 2, 4, SCREEN_SIZE) if s == 1 or _BATCHES * s * item_s <= most_s)
 
 
 def _screened(funnel: Funnel, variant: Variant) -> bool:
@@ -54,20 +90,23 @@ def _screen_one(funnel: Funnel, variant: Variant, role: Role) -> None:
         prepared = funnel.prepared(variant)
         funnel.progress.stage(f"{variant.name}: screening")
         try:
-            _answer_and_time(funnel, prepared, role, SCREEN_SIZE, ())
+            _answer_and_time(funnel, prepared, role, screen_size(funnel), ())
+        except BudgetEnded:
+            raise
         except VariantError as error:
             if funnel.record.signature.batch != "any" or getattr(error, "cause", "") == "hang":
                 raise
-            note = f"fails at batches of {SCREEN_SIZE} ({error.reason}), so it is run item by item"
+            note = f"fails at batches of {screen_size(funnel)} ({error.reason}), so it is run item by item"
             _answer_and_time(funnel, prepared, role, 1, (note,))
+    except BudgetEnded:
+        raise
     except VariantError as error:
         funnel.commit_failure(variant, error, getattr(error, "status", "failed"))
 
 
 def _answer_and_time(funnel: Funnel, prepared: Prepared, role: Role, size: int, notes: tuple[str, ...]) -> None:
     prepared = msgspec.structs.replace(prepared, notes=(*prepared.notes, *notes))
-    tag, patience_s = f"screening-{size}", funnel.services.patience_s
-    with Live(prepared, funnel.folder, funnel.profile, seed=funnel.record.seed, tag=tag, patience_s=patience_s) as live:
+    with funnel.opened(prepared, f"screening-{size}") as live:
         size = allowed(live.sizes, size)
         scored = _score(funnel, live, size)
         if scored.wrong is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from accel.recipe import Variant
 from accel.result import Result, write_atomically
 from accel.samples import Samples
 from accel.study import defaults, missing
-from accel.study.budget import Budget, patience_s
+from accel.study.budget import Budget, BudgetEnded, patience_s
 from accel.study.cache import key, shrink
 from accel.study.context import Context
 from accel.study.folder import StudyFolder
@@ -29,9 +30,13 @@ from accel.study.judging import Judge
 from accel.study.live import Live, memory_limit_bytes
 from accel.study.options import Options, as_begun, asked_variants, check_sizes, with_baseline
 from accel.study.prepare import Prepared, Workshop
+from accel.units import show_seconds
 
 _REFERENCE_S = 15.0
 _LEAST_EVALUATION = 64
+_PROBING_SHARE = 0.1
+_LEAST_CALLS = 40
+"""About as many calls as the first look at a variant takes."""
 
 
 class Quiet:
@@ -61,6 +66,7 @@ class Session:
         self.progress = progress
         self.machine = detect()
         self.budget = Budget(options.budget_s, spent_s=folder.spent_s())
+        self._item_s = 0.0
         self._context_path = folder.model / "context.json"
 
     def run(self) -> StudyRecord:
@@ -69,18 +75,24 @@ class Session:
         Raises InputError for wrong input, NothingMeasured if not even the baseline ran; Ctrl-C ends the study early
         and marks it interrupted.
         """
-        record, context = self._begin()
+        try:
+            record, context = self._begin()
+        except BudgetEnded as error:
+            raise NothingMeasured(self._too_short(error)) from None
         workshop = self._workshop(context.source)
         interrupted = False
         funnel: Funnel | None = None
         try:
             self._reference(record, workshop, context)
-            Judge(self.folder, record, context).try_metric()
+            Judge(self.folder, record, context, left_s=self.budget.cut_s).try_metric()
             funnel = self._funnel(record, workshop, context)
             funnel.run()
             funnel.keep_artefacts()
         except KeyboardInterrupt:
             interrupted = True
+        except BudgetEnded as error:
+            self._close(record, funnel, interrupted=False)
+            raise NothingMeasured(self._too_short(error)) from None
         record = self._close(funnel.record if funnel else record, funnel, interrupted)
         if not interrupted and not any(r.status == "ok" for r in self.folder.results().values()):
             raise NothingMeasured(self._why_nothing(record))
@@ -180,7 +192,13 @@ class Session:
 
     def _workshop(self, source: Source) -> Workshop:
         timeout_s = max(60.0, min(1800.0, 0.4 * self.options.budget_s))
-        return Workshop(self.folder, source, memory_limit_bytes=memory_limit_bytes(), timeout_s=timeout_s)
+        return Workshop(
+            self.folder,
+            source,
+            memory_limit_bytes=memory_limit_bytes(),
+            timeout_s=timeout_s,
+            left_s=self.budget.cut_s,
+        )
 
     def _on_stage(self, who: str) -> Callable[[str], None]:
         return lambda text: self.progress.stage(f"{who}: {text}")
@@ -198,10 +216,14 @@ class Session:
             prepared = self._prepare(variant, workshop, context, record)
             try:
                 self._answer_all(prepared, record, context, out, batch=8)
+            except BudgetEnded:
+                raise
             except VariantError as error:
                 if getattr(error, "cause", "") == "hang":
                     raise
                 self._answer_all(prepared, record, context, out, batch=1)
+        except BudgetEnded:
+            raise
         except VariantError as error:
             sentences = (f"The model itself doesn't run: {error.reason}".rstrip("."), error.next_step)
             raise NothingMeasured(". ".join(s for s in sentences if s).rstrip(".") + ".") from None
@@ -211,18 +233,35 @@ class Session:
         """The reference's outputs for as many evaluation samples as a fair share of the time allows."""
         tag, longest_s = f"reference-{batch}", max(60.0, min(300.0, record.budget_s))
         with Live(
-            prepared, self.folder, self.options.profile, seed=record.seed, tag=tag, patience_s=longest_s / 2
+            prepared,
+            self.folder,
+            self.options.profile,
+            seed=record.seed,
+            tag=tag,
+            patience_s=longest_s / 2,
+            left_s=self.budget.cut_s,
         ) as live:
             ids = [int(i) for i in Samples.open(self.folder.samples).evaluation]
             batch = live.sizes[-1] if live.sizes else batch
+            # The first answer of all sets things up; the second says what one costs.
+            item_s = [live.answer(ids[:1], 1, out, timeout_s=longest_s) for _ in range(2)][1]
             probe = ids[: max(batch, 8)]
-            took = min(live.answer(probe, batch, out, timeout_s=longest_s) for _ in range(2))
-            share_s = _REFERENCE_S * max(1.0, record.budget_s / 300)
-            most = int(max(_LEAST_EVALUATION, share_s / (took / len(probe))))
-            context.reference_ids = tuple(ids[:most])
-            context.reference_s = live.answer(list(context.reference_ids), batch, out, timeout_s=1800.0)
+            if 2 * len(probe) * item_s < self.budget.left_s() * _PROBING_SHARE:
+                item_s = min(live.answer(probe, batch, out, timeout_s=longest_s) for _ in range(2)) / len(probe)
+            most = reference_count(item_s, record.budget_s, self.budget.left_s())
+            self._item_s = item_s
+            chosen = ids[:most]
+            context.reference_s = live.answer(chosen, min(batch, most), out, timeout_s=1800.0)
+            context.reference_ids = tuple(chosen)
 
-    def _prepare(self, variant: Variant, workshop: Workshop, context: Context, record: StudyRecord) -> Prepared:
+    def _prepare(
+        self,
+        variant: Variant,
+        workshop: Workshop,
+        context: Context,
+        record: StudyRecord,
+        longest_s: float = math.inf,
+    ) -> Prepared:
         refusal = missing.why_not(variant, record.facts, self.machine)
         if refusal is not None:
             raise refusal
@@ -239,17 +278,18 @@ class Session:
             "facts": msgspec.to_builtins(record.facts),
             "load_s": context.load_s,
         }
-        return workshop.prepare(variant, cache_key, seen, self._on_stage(variant.name))
+        return workshop.prepare(variant, cache_key, seen, self._on_stage(variant.name), longest_s=longest_s)
 
     def _funnel(self, record: StudyRecord, workshop: Workshop, context: Context) -> Funnel:
         reference = self.folder.reference / "outputs.npz"
         services = Services(
-            prepare=lambda variant: self._prepare(variant, workshop, context, record),
-            score=Judge(self.folder, record, context).score,
+            prepare=lambda variant, longest_s: self._prepare(variant, workshop, context, record, longest_s),
+            score=Judge(self.folder, record, context, left_s=self.budget.cut_s).score,
             evaluation=list(context.reference_ids),
             reference=reference,
             infer_timeout_s=patience_s(record.budget_s, context.reference_s),
             patience_s=patience_s(record.budget_s, context.reference_s),
+            reference_item_s=context.reference_s / max(1, len(context.reference_ids)),
         )
         return Funnel(
             record, self.folder, self.options.profile, self.budget, services, self.progress, sizes=context.sizes
@@ -271,6 +311,14 @@ class Session:
         shrink()
         return record
 
+    def _too_short(self, error: BudgetEnded) -> str:
+        """That not even the original could be measured, and with how much time it probably could."""
+        enough_s = 10 * math.ceil((2 * self.budget.elapsed_s() + _LEAST_CALLS * self._item_s) / 10)
+        return (
+            f"The budget of {show_seconds(self.budget.total_s)} ended while {error.doing}, before your model itself "
+            f"was measured. About {enough_s} s are needed for it alone: use --budget {enough_s}s or more."
+        )
+
     def _why_nothing(self, record: StudyRecord) -> str:
         failed = [r for r in self.folder.results().values() if r.status != "ok"]
         first = next((r for r in failed if r.variant.name == record.baseline), failed[0] if failed else None)
@@ -278,6 +326,17 @@ class Session:
             return f"Nothing was measured within the budget of {record.budget_s:.0f} s. Raise --budget."
         reason = f"No variant could be measured. `{first.variant.name}`: {first.reason}".rstrip(".")
         return f"{reason}. {first.next_step}".strip()
+
+
+def reference_count(item_s: float, budget_s: float, left_s: float) -> int:
+    """How many samples the reference answers at `item_s` seconds each.
+
+    15 s of a budget of 5 minutes, more of a larger one; at least 64 where they take no more than a sixth of what is
+    left, and always two.
+    """
+    share_s = min(_REFERENCE_S * max(1.0, budget_s / 300), 0.1 * budget_s)
+    least = min(_LEAST_EVALUATION, int(left_s / 6 / max(item_s, 1e-9)))
+    return max(2, least, int(share_s / max(item_s, 1e-9)))
 
 
 def _reference_note(facts: Facts, source: Source) -> str:

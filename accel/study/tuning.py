@@ -6,23 +6,20 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import msgspec
-import numpy as np
-
 from accel.analysis.conclusion import Row
 from accel.errors import VariantError
-from accel.measurement.trace import Trace
 from accel.plugins import Named
-from accel.study.live import Live, Turn, items_per_second
+from accel.study.budget import BudgetEnded
+from accel.study.lengths import expected_s, fitted
+from accel.study.live import Live, Turn
 from accel.study.screening import SCREEN_SIZE
+from accel.study.speeds import latency_s, throughput
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
 
 SIZES = (1, 2, 4, 8, 16, 32)
-_CALLS, _BATCHES = 25, 8
-"""What a run should hold at least: enough calls for a median, enough batches for their scatter."""
-_LONGEST_S = 5.0
+_OPENING_S = 2.0
 
 
 def finalists(funnel: Funnel) -> list[str]:
@@ -37,7 +34,7 @@ def finalists(funnel: Funnel) -> list[str]:
     base = funnel.record.baseline
     base_rate, base_wait = throughput(funnel, f"screening-{base}-batch"), latency_s(funnel, f"screening-{base}-latency")
     by_rate, by_wait = sorted(rate, key=lambda n: -rate[n]), sorted(wait, key=lambda n: wait[n])
-    most = funnel.budget.finalists(funnel.profile, _turn_s(funnel))
+    most = funnel.budget.finalists(funnel.profile, two_runs_s(funnel))
     orders = {
         "batch": by_rate,
         "online": by_wait,
@@ -50,25 +47,10 @@ def finalists(funnel: Funnel) -> list[str]:
     return list(dict.fromkeys(faster))[:most]
 
 
-def _turn_s(funnel: Funnel) -> float:
+def two_runs_s(funnel: Funnel) -> float:
     """What the baseline's two screening runs took, warm-up and all: the next ones will take about as long."""
     runs = (funnel.results.get(f"screening-{funnel.record.baseline}-{target}") for target in ("latency", "batch"))
     return sum(run.wall_s or 0.0 for run in runs if run is not None)
-
-
-def long_enough(funnel: Funnel, turn: Turn, name: str) -> Turn:
-    """The same turn, longer where a slow model would get through too few batches for a number with an interval."""
-    if turn.target == "online":
-        return turn
-    if turn.target == "latency":
-        known, batches = latency_s(funnel, f"screening-{name}-latency"), _CALLS
-        batch_s = known if math.isfinite(known) else funnel.item_s.get(name, 0.0)
-    else:
-        rate, batches = throughput(funnel, f"screening-{name}-batch"), _BATCHES
-        item_s = 1 / rate if rate > 0 else funnel.item_s.get(name, 0.0)
-        batch_s = item_s * int(turn.batching.fields.get("size", 1))
-    wanted = min(1.1 * batches * batch_s, _LONGEST_S)
-    return msgspec.structs.replace(turn, duration_s=max(turn.duration_s, wanted))
 
 
 def tune(funnel: Funnel, finalists: list[str]) -> None:
@@ -76,19 +58,29 @@ def tune(funnel: Funnel, finalists: list[str]) -> None:
     for name in (funnel.record.baseline, *finalists):
         too_large = funnel.decisions.too_large.get(name, (math.inf, ""))[0]
         missing = [s for s in funnel.sizes if s < too_large and f"tuning-{name}-batch-{s}" not in funnel.results]
-        if not missing or not funnel.budget.allows_tuning():
+        if not missing or not funnel.budget.allows_tuning(funnel.profile, _OPENING_S):
             continue
         funnel.progress.stage(f"{name}: batch sizes")
-        with funnel.survives(name), funnel.live(name, "tuning") as live:
-            _tune_sizes(funnel, live, name)
+        try:
+            with funnel.survives(name), funnel.live(name, "tuning") as live:
+                _tune_sizes(funnel, live, name)
+        except BudgetEnded as error:
+            funnel.not_bought.append(f"more batch sizes of `{name}`: the budget ended while {error.doing}")
+            return
 
 
 def _tune_sizes(funnel: Funnel, live: Live, name: str) -> None:
     best, falling = 0.0, 0
     for size in usable_sizes(funnel, name, live):
         run_id = f"tuning-{name}-batch-{size}"
-        if run_id not in funnel.results and not _measured(funnel, live, _tuning_turn(funnel, run_id, name, size), best):
-            return
+        if run_id not in funnel.results:
+            turn = _tuning_turn(funnel, run_id, name, size)
+            seconds = expected_s(funnel, fitted(funnel, turn, name), name)
+            if not funnel.budget.allows_tuning(funnel.profile, seconds):
+                funnel.not_bought.append(f"batches of {size} and more of `{name}`")
+                return
+            if not _measured(funnel, live, turn, best):
+                return
         rate = throughput(funnel, run_id)
         falling = falling + 1 if rate < 0.97 * best else 0
         best = max(best, rate)
@@ -100,6 +92,8 @@ def _measured(funnel: Funnel, live: Live, turn: Turn, best: float) -> bool:
     """Time one size; False if it fails where smaller ones ran, which is no reason to give the variant up."""
     try:
         funnel.measure(live, turn)
+    except BudgetEnded:
+        raise
     except VariantError as error:
         if best == 0:
             raise
@@ -144,23 +138,6 @@ def best_size(funnel: Funnel, name: str) -> int:
         fields = screened.batching.fields if screened and screened.batching else {}
         return int(fields.get("size", SCREEN_SIZE))
     return min(s for s, rate in rates.items() if rate >= 0.98 * max(rates.values()))
-
-
-def throughput(funnel: Funnel, run_id: str) -> float:
-    """Items per second of one run; 0 if there is none."""
-    result = funnel.results.get(run_id)
-    if result is None or result.status != "ok" or result.trace is None:
-        return 0.0
-    return items_per_second(Trace.load(funnel.folder.runs / result.trace))
-
-
-def latency_s(funnel: Funnel, run_id: str) -> float:
-    """Median latency of one run in seconds; inf if there is none."""
-    result = funnel.results.get(run_id)
-    if result is None or result.status != "ok" or result.trace is None:
-        return math.inf
-    latency = Trace.load(funnel.folder.runs / result.trace).counted().ok().latency_ns
-    return float(np.median(latency)) * 1e-9 if len(latency) else math.inf
 
 
 def _may_win(row: Row) -> bool:

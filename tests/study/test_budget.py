@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from accel.study.budget import Budget
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accel.study.budget import Budget, BudgetEnded, turn_s
 from accel.study.profiles import PROFILES
+from accel.study.session import reference_count
 
 QUICK = PROFILES["quick"]
 
@@ -24,33 +29,104 @@ def test_what_earlier_attempts_took_counts() -> None:
     assert budget.left_s() == 150.0
 
 
+@pytest.mark.parametrize(("total_s", "grace_s"), [(10.0, 15.0), (150.0, 15.0), (300.0, 30.0), (3600.0, 360.0)])
+def test_whatever_runs_is_cut_so_that_closing_ends_within_the_grace(total_s: float, grace_s: float) -> None:
+    watch = Watch()
+    budget = Budget(total_s, now=watch)
+    watch.now += budget.cut_s()
+    assert budget.cut_s() == 0.0
+    assert budget.elapsed_s() + budget.wrap_up_s == pytest.approx(total_s + grace_s)
+
+
+def test_closing_that_takes_long_moves_the_cut_forward() -> None:
+    budget = Budget(300.0, now=Watch())
+    before = budget.cut_s()
+    budget.keep_for_closing(20.0)
+    assert before - budget.cut_s() == pytest.approx(16.0)
+    budget.keep_for_closing(1e9)
+    assert budget.cut_s() == pytest.approx(300.0 + 30.0 - 27.0), "the budget itself is never touched"
+    budget.keep_for_closing(0.1)
+    assert budget.cut_s() == before
+
+
+def test_an_attempt_on_a_study_whose_time_is_up_has_the_grace_alone() -> None:
+    budget = Budget(100.0, spent_s=10_000.0, now=Watch())
+    assert budget.left_s() == 0.0
+    assert budget.cut_s() == pytest.approx(15.0 - budget.wrap_up_s)
+    assert budget.allows_rest(1.0)
+    assert not budget.allows_block(1, QUICK, 1.0)
+    assert not budget.allows_screening(QUICK)
+    assert not budget.allows_confirmation(1.0)
+
+
 def test_screening_ends_before_it_starves_the_comparison() -> None:
     watch = Watch()
     budget = Budget(300.0, now=watch)
-    assert budget.allows_screening(slow=True)
+    assert budget.allows_screening(QUICK, slow=True)
     watch.now += 61
-    assert not budget.allows_screening(slow=True)
-    assert budget.allows_screening()
+    assert not budget.allows_screening(QUICK, slow=True)
+    assert budget.allows_screening(QUICK)
     watch.now += 75
-    assert not budget.allows_screening()
-    assert budget.allows_tuning()
+    assert not budget.allows_screening(QUICK)
+    assert budget.allows_tuning(QUICK, 30.0)
+    assert not budget.allows_tuning(QUICK, 40.0), "36 s are left of its share"
+
+
+def test_a_compiler_may_take_half_of_what_is_left_but_never_the_comparisons_time() -> None:
+    watch = Watch()
+    budget = Budget(300.0, now=watch)
+    assert budget.preparing_s() == pytest.approx(195.0)
+    watch.now += 130
+    assert budget.preparing_s() == pytest.approx(85.0)
+    watch.now += 60
+    assert budget.preparing_s() == pytest.approx(55.0)
 
 
 def test_a_block_starts_only_if_one_of_the_usual_length_still_fits() -> None:
     watch = Watch()
     budget = Budget(300.0, now=watch)
-    assert budget.allows_block(0, QUICK)
-    with budget.block():
+    assert budget.allows_block(0, QUICK, 1.0)
+    with budget.step("block"):
         watch.now += 40
     watch.now += 170
     assert budget.left_s() == 90.0
-    assert budget.allows_block(1, QUICK)
+    assert budget.allows_block(1, QUICK, 1.0)
     watch.now += 10
-    assert not budget.allows_block(1, QUICK)
+    assert not budget.allows_block(1, QUICK, 1.0)
 
 
-def test_the_first_block_is_made_even_when_late_so_that_there_is_an_answer() -> None:
-    assert Budget(10.0, spent_s=50.0, now=Watch()).allows_block(0, QUICK)
+def test_the_first_block_may_use_the_grace_but_not_more() -> None:
+    watch = Watch()
+    budget = Budget(60.0, now=watch)
+    watch.now += 55
+    assert budget.allows_block(0, QUICK, 60 + 15 - 55 - budget.wrap_up_s)
+    assert not budget.allows_block(0, QUICK, 60 + 15 - 55 - budget.wrap_up_s + 1)
+
+
+def test_a_step_that_was_cut_says_nothing_about_the_next() -> None:
+    watch = Watch()
+    budget = Budget(300.0, now=watch)
+
+    def cut_short() -> None:
+        with budget.step("block"):
+            watch.now += 100
+            raise BudgetEnded("measuring")
+
+    with pytest.raises(BudgetEnded, match="the budget ended while measuring"):
+        cut_short()
+    assert budget.usual_s("block", 7.0) == 7.0
+
+
+def test_profiles_that_search_keep_room_for_it() -> None:
+    for name in ("shared", "quiet", "gpu"):
+        profile = PROFILES[name]
+        budget = Budget(3600.0, spent_s=3600 * (1 - profile.search_share - profile.confirming_share), now=Watch())
+        assert not budget.allows_block(1, profile, 1.0)
+        assert budget.allows_search(profile, 60.0)
+        assert profile.search_share > 0.3
+    spent = Budget(3600.0, spent_s=3600 * 0.95, now=Watch())
+    assert not spent.allows_search(PROFILES["shared"], 60.0)
+    assert spent.allows_confirmation(60.0)
 
 
 def test_finalists_shrink_with_the_time_that_is_left_but_never_to_none() -> None:
@@ -65,3 +141,53 @@ def test_a_server_trial_is_long_enough_for_its_percentile_within_the_profiles_li
     assert budget.server_s(QUICK, 100, rate=1000.0) == QUICK.server_s
     assert budget.server_s(QUICK, 1000, rate=400.0) == 1000 * 1.1 / 400.0
     assert budget.server_s(QUICK, 1000, rate=10.0) == QUICK.server_max_s
+
+
+@pytest.mark.parametrize(
+    ("item_s", "budget_s", "left_s", "count"),
+    [
+        (0.001, 300.0, 290.0, 15_000),
+        (0.1, 300.0, 290.0, 150),
+        (0.5, 300.0, 290.0, 64),
+        (0.5, 20.0, 18.0, 6),
+        (0.5, 10.0, 6.0, 2),
+        (100.0, 10.0, 5.0, 2),
+    ],
+)
+def test_the_reference_answers_what_its_share_of_the_time_carries(
+    item_s: float, budget_s: float, left_s: float, count: int
+) -> None:
+    assert reference_count(item_s, budget_s, left_s) == count
+
+
+@given(
+    total_s=st.floats(10.0, 7200.0),
+    lengths=st.lists(st.floats(0.1, 2000.0), max_size=60),
+    off_by=st.lists(st.floats(0.2, 20.0), min_size=60, max_size=60),
+    name=st.sampled_from(sorted(PROFILES)),
+)
+def test_no_sequence_of_steps_overruns_however_wrong_the_estimates_are(
+    total_s: float, lengths: list[float], off_by: list[float], name: str
+) -> None:
+    """Steps that ask as a study's do, take up to 20 times what was expected, and are cut by their deadline."""
+    watch, profile = Watch(), PROFILES[name]
+    budget = Budget(total_s, now=watch)
+    for i, (seconds, factor) in enumerate(zip(lengths, off_by, strict=False)):
+        asks = (
+            budget.allows_screening(profile, seconds),
+            budget.allows_tuning(profile, seconds),
+            budget.allows_block(i % 3, profile, seconds),
+            budget.allows_search(profile, seconds),
+            budget.allows_confirmation(seconds),
+            budget.allows_rest(seconds),
+        )
+        if asks[i % len(asks)]:
+            watch.now += min(seconds * factor, budget.cut_s())
+    assert budget.elapsed_s() + budget.wrap_up_s <= total_s + max(15.0, 0.1 * total_s) + 1e-6
+
+
+def test_the_estimate_of_a_turn_by_hand() -> None:
+    """Two closed runs of 1 s with 0.3 s of warm-up and 0.2 s around, a server trial of 2 s with 1.8 s around."""
+    assert turn_s(QUICK) == pytest.approx(3.0 + 3.8)
+    assert turn_s(QUICK, online=False) == pytest.approx(3.0)
+    assert turn_s(QUICK, 12.0) == pytest.approx(12.0 + 3.8), "a slow model's own runs tell more"

@@ -17,7 +17,7 @@ import accel
 from accel import plugins
 from accel.analysis.conclusion import Row
 from accel.errors import VariantError
-from accel.study import session, tuning
+from accel.study import lengths, session, tuning
 from accel.study.decisions import Decisions
 from accel.study.live import Turn
 from accel.study.profiles import PROFILES
@@ -124,8 +124,10 @@ class FakeFunnel:
         self.sizes = (1, 2, 4, 8, 16, 32)
         self.results: dict[str, object] = {}
         self.decisions = Decisions()
-        self.budget = SimpleNamespace(allows_tuning=lambda: True)
-        self.profile = SimpleNamespace(tune_s=0.1)
+        self.budget = SimpleNamespace(allows_tuning=lambda profile, seconds: True, total_s=300.0)
+        self.profile = PROFILES["quick"]
+        self.not_bought: list[str] = []
+        self.item_s = {"base": 0.001}
         self.progress = SimpleNamespace(stage=lambda text: None)
         self.failed: list[str] = []
         self.asked: list[int] = []
@@ -154,6 +156,7 @@ class FakeFunnel:
 @pytest.fixture
 def rates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "throughput", lambda funnel, run_id: funnel.results[run_id].rate)
+    monkeypatch.setattr(lengths, "throughput", lambda funnel, run_id: 0.0)
 
 
 @pytest.mark.usefixtures("rates")
