@@ -99,20 +99,35 @@ def keeps_up(counted: Trace, slo_s: float) -> bool:
         return bool(np.all(counted.status == OK))
     if bool(np.any(counted.finished < 0)):
         return False
-    wait = counted.started - counted.due
-    quarter = n // 4
-    first, last = float(np.median(wait[:quarter])), float(np.median(wait[-quarter:]))
-    drain_s = float(counted.finished.max() - counted.due.max()) * 1e-9
-    return last <= 2 * first + 1e6 and drain_s <= max(slo_s, 1.0)
+    first_s, last_s, drain_s = waits_s(counted)
+    return last_s <= 2 * first_s + 1e-3 and drain_s <= max(slo_s, 1.0)
 
 
-def goodput(counted: Trace, slo_s: float) -> float:
+def waits_s(counted: Trace) -> tuple[float, float, float]:
+    """Figures of `keeps_up` in seconds: median wait of the first and of the last quarter, and how long draining took.
+
+    Of the requests that were answered; nan without any.
+    """
+    done = counted.ok()
+    if not len(done):
+        return math.nan, math.nan, math.nan
+    wait = done.started - done.due
+    quarter = max(len(done) // 4, 1)
+    first, last = (float(np.median(part)) * 1e-9 for part in (wait[:quarter], wait[-quarter:]))
+    return first, last, float(done.finished.max() - counted.due.max()) * 1e-9
+
+
+def goodput(counted: Trace, slo_s: float, window_s: float | None = None) -> float:
     """Requests a second that were scheduled in the window and answered within the limit (rule 29)."""
-    if len(counted) < 2:
-        return 0.0
-    window_s = float(counted.due.max() - counted.due.min()) * 1e-9 * len(counted) / (len(counted) - 1)
+    window_s = window(counted) if window_s is None else window_s
     good = (counted.status == OK) & (counted.latency_ns <= slo_s * 1e9)
     return float(np.count_nonzero(good)) / window_s if window_s > 0 else 0.0
+
+
+def window(counted: Trace) -> float:
+    """Seconds in which the counted requests were scheduled: n mean gaps; 0 for fewer than two."""
+    n = len(counted)
+    return float(counted.due.max() - counted.due.min()) * 1e-9 * n / (n - 1) if n > 1 else 0.0
 
 
 def near_saturation(rate: float, throughput: float | None) -> bool:

@@ -148,3 +148,14 @@ def test_the_worker_starts_with_nothing_but_numpy_and_msgspec() -> None:
     loaded = {m for m in done.stdout.split() if not m.startswith("_")}
     assert {"accel", "numpy", "msgspec"} <= loaded
     assert loaded <= {"accel", "numpy", "msgspec", "typing_extensions", "sitecustomize"}
+
+
+def test_same_inputs_are_one_sample_and_unique_ones_the_pool(child: Child, folder: Path) -> None:
+    asked = {"scenario": {"name": "single_stream", "fields": {"limit": 60, "warmup": 2}}}
+    replies = [measure(child, folder / f"{i}.npz", inputs=i, **asked) for i in ("unique", "same")]
+    unique, same = (Trace.load(folder / f"{i}.npz") for i in ("unique", "same"))
+    assert [r["inputs"] for r in replies] == ["unique", "same"]
+    assert len(set(unique.sample.tolist())) == 30
+    assert set(same.sample.tolist()) == {unique.sample[2]}
+    assert replies[0]["schedule_sha256"] != replies[1]["schedule_sha256"]
+    assert replies[0]["notes"] == []

@@ -1,0 +1,81 @@
+"""What was asked of a server, what it got, and what came of it: the rates of one run."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+
+from accel.analysis.online import goodput, keeps_up, waits_s, window
+from accel.measurement.trace import OK, Trace
+from accel.units import show_seconds
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """Rates of one run in requests per second (rule 29), and how its queue went; nan where nothing was answered.
+
+    requested: what the scenario was asked for, None in a closed loop and for a recording's own rate.
+    offered: counted requests over the time in which they were scheduled: what really came.
+    completed: answers within that time over it, whoever asked (information; a finite window cuts some off).
+    goodput: scheduled in it and answered within the limit, over it; None without a limit.
+    keeps_up: the wait of the last quarter, `late_wait_s`, is at most twice that of the first, `early_wait_s`, plus
+        1 ms, and the queue drained, in `drain_s`, within the limit or 1 s.
+    """
+
+    requested: float | None
+    offered: float
+    completed: float
+    goodput: float | None
+    keeps_up: bool
+    early_wait_s: float
+    late_wait_s: float
+    drain_s: float
+
+    @property
+    def sentence(self) -> str:
+        """The rates in words.
+
+        >>> Serving(
+        ...     requested=50.0, offered=49.2, completed=49.0, goodput=48.5, keeps_up=True,
+        ...     early_wait_s=0.001, late_wait_s=0.001, drain_s=0.01,
+        ... ).sentence
+        '49.2 requests/s came (50 asked for), 49 were completed, 48.5 within the limit.'
+        """
+        asked = f" ({self.requested:g} asked for)" if self.requested else ""
+        good = "" if self.goodput is None else f", {self.goodput:.4g} within the limit"
+        said = f"{self.offered:.4g} requests/s came{asked}, {self.completed:.4g} were completed{good}."
+        if self.keeps_up or math.isnan(self.late_wait_s):
+            return said
+        grown = f"from {show_seconds(self.early_wait_s)} to {show_seconds(self.late_wait_s)}"
+        return f"{said} It doesn't keep up: the wait grew {grown}, and the rest took {show_seconds(self.drain_s)} more."
+
+
+def serving(
+    trace: Trace, *, requested: float | None = None, slo_s: float | None = None, window_s: float | None = None
+) -> Serving:
+    """Read one run; `requested` is the rate that was asked for, `slo_s` the limit that goodput counts against.
+
+    window_s: how long counted requests were scheduled; None: n mean gaps, as far as the trace shows them.
+    """
+    counted = trace.counted()
+    early_s, late_s, drain_s = waits_s(counted)
+    window_s = window(counted) if window_s is None else window_s
+    return Serving(
+        requested=requested,
+        offered=len(counted) / window_s if window_s > 0 else math.nan,
+        completed=_ended_within(trace, counted, window_s),
+        goodput=None if slo_s is None else goodput(counted, slo_s, window_s),
+        keeps_up=keeps_up(counted, 0.0 if slo_s is None else slo_s),
+        early_wait_s=early_s,
+        late_wait_s=late_s,
+        drain_s=drain_s,
+    )
+
+
+def _ended_within(trace: Trace, counted: Trace, window_s: float) -> float:
+    if window_s <= 0 or not len(counted):
+        return math.nan
+    start = int(counted.due.min())
+    ended = (trace.status == OK) & (trace.finished >= start) & (trace.finished < start + window_s * 1e9)
+    return float(np.count_nonzero(ended)) / window_s
