@@ -1,0 +1,8 @@
+"""The bugs that V18 plants: what is replaced in the source, which rule that breaks, and who has to notice."""
+
+from __future__ import annotations
+
+from tests.validation.bugs import comparing, reading, running, searching, watching
+from tests.validation.planting import Bug
+
+ALL: tuple[Bug, ...] = (*running.BUGS, *reading.BUGS, *comparing.BUGS, *searching.BUGS, *watching.BUGS)

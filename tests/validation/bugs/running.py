@@ -1,0 +1,109 @@
+"""Bugs of the loop, the schedule and the trace."""
+
+from __future__ import annotations
+
+from tests.validation.planting import Bug, Edit
+
+_LOOP, _TRACE = "accel.measurement.loop", "accel.measurement.trace"
+_SERVER, _SCENARIOS = "accel.scenarios.server", "accel.scenarios"
+
+BUGS: tuple[Bug, ...] = (
+    Bug(
+        name="latency from dispatch",
+        what="latency counts from when a worker took the request",
+        rule="11",
+        edits=(Edit(_TRACE, "return self.finished - self.due", "return self.finished - self.taken"),),
+        red=("V6", "V8"),
+    ),
+    Bug(
+        name="plan reset after lateness",
+        what="after being late the rest of the schedule is shifted",
+        rule="9",
+        edits=(
+            Edit(
+                _LOOP,
+                "        waiting, due, n, head = self.waiting, self.due, self.n, self.head\n",
+                "        waiting, due, n, head = self.waiting, self.due, self.n, self.head\n"
+                "        if not self.closed and head < n and due[head] < t:\n"
+                "            due[head:] = [d + t - due[head] for d in due[head:]]\n",
+            ),
+        ),
+        red=("V6", "V7", "V8"),
+    ),
+    Bug(
+        name="undrained dropped by the loop",
+        what="requests that were never taken are left out of the trace",
+        rule="13",
+        edits=(Edit(_LOOP, "count = self.head if self.plan.limit_ns is not None else self.n", "count = self.head"),),
+        red=("V10", "V14"),
+    ),
+    Bug(
+        name="warm-up counted",
+        what="requests of the warm-up and of the tail count",
+        rule="13, 15",
+        edits=(
+            Edit(
+                _LOOP,
+                "counted = (index >= self.plan.warmup) & (index < self.n - self.plan.tail)",
+                "counted = index >= 0",
+            ),
+        ),
+        red=("V8", "V10"),
+    ),
+    Bug(
+        name="float32 times",
+        what="times are stored as float32",
+        rule="27",
+        edits=(
+            Edit(
+                _TRACE,
+                "np.savez_compressed(file, **{c: getattr(self, c) for c in _COLUMNS})",
+                "np.savez_compressed(file, **{c: getattr(self, c).astype(np.float32) for c in _COLUMNS})",
+            ),
+        ),
+        red=("V7", "V5"),
+    ),
+    Bug(
+        name="lag from the schedule",
+        what="time in the queue is called lateness of the harness",
+        rule="36, W9",
+        edits=(
+            Edit(
+                _TRACE,
+                "int(self.started[head]) - max(due, heapq.heappop(free))",
+                "int(self.started[head]) - (due, heapq.heappop(free))[0]",
+            ),
+        ),
+        red=("V7", "V10", "V14"),
+    ),
+    Bug(
+        name="realized rate left to chance",
+        what="gaps are not rescaled, so that the offered rate scatters",
+        rule="7",
+        edits=(Edit(_SERVER, "length_s * ends[:-1] / (ends[-1] or 1.0)", "length_s * ends[:-1] / (n + 1)"),),
+        red=("V10",),
+    ),
+    Bug(
+        name="one schedule for all trials",
+        what="the trial's number doesn't enter the seed",
+        rule="6",
+        edits=(
+            Edit(_SCENARIOS, "np.random.SeedSequence([root, stream, trial])", "np.random.SeedSequence([root, stream])"),
+        ),
+        red=("V10", "V13"),
+    ),
+    Bug(
+        name="schedule not the same twice",
+        what="schedules are drawn without a seed",
+        rule="6",
+        edits=(Edit(_SCENARIOS, "np.random.SeedSequence([root, stream, trial])", "np.random.SeedSequence()"),),
+        red=("V10",),
+    ),
+    Bug(
+        name="followers start late",
+        what="with several workers only one serves",
+        rule="design: leader and followers",
+        edits=(Edit(_LOOP, "for i in range(1, self.workers)]", "for i in range(1, 1)]"),),
+        red=("V7", "V8"),
+    ),
+)
