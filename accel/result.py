@@ -67,13 +67,15 @@ class Steady(msgspec.Struct, frozen=True, kw_only=True):
 
     label: flat; warmup (the last stretch is the fastest, only it is steady); slowdown (it got slower); none (it never
     settled); short (too few calls to tell). changes: indices of counted calls where the level changed. n: how many
-    calls were looked at. used_from: the first call of the steady stretch.
+    calls were looked at. used_from: the first call of the steady stretch. change: by which share of the fastest level
+    the slowest lies above it; 0 if flat.
     """
 
     label: Literal["flat", "warmup", "slowdown", "none", "short"]
     changes: tuple[int, ...] = ()
     n: int = 0
     used_from: int = 0
+    change: float = 0.0
 
 
 class Energy(msgspec.Struct, frozen=True, kw_only=True):
