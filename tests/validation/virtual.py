@@ -1,6 +1,6 @@
 """A race without a machine: runs of known truth, in weather as real machines have it, for the product to read.
 
-Order (`accel.study.rounds.shuffled`), stopping (`accel.analysis.stopping`) and reading (`accel.analysis.paired`) are the
+Order (`accel.study.rounds.shuffled`), stopping (`accel.analysis.stopping`), reading (`accel.analysis.paired`) are the
 product's; only the clock and the engine are made up.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from accel.analysis import stopping
 from accel.analysis.comparison import MIN_EFFECTS, Pair, smallest
@@ -19,7 +20,7 @@ from accel.analysis.paired import compare_runs, race_of
 from accel.analysis.runs import Run
 from accel.plugins import Named
 from accel.recipe import Variant
-from accel.result import Result, Role
+from accel.result import Level, Result, Role
 from accel.study import rounds
 from accel.study.profiles import profile as profile_of
 
@@ -32,7 +33,8 @@ class Weather(msgspec.Struct, frozen=True, kw_only=True):
     block: what all runs of a block have in common (who else is on the host). run: what one run has for itself (memory
     layout, placement). request: scatter from request to request; tail: share of requests with a heavy (Pareto) tail.
     drift: by how much everything gets slower over the session, linearly. disturbed: share of runs that something hits,
-    making them up to twice as slow; seen: how much of those the witnesses mark as unstable.
+    making them up to twice as slow; seen: how much of those the witnesses mark as unstable. process: what a racer has
+    for itself through all blocks, as a process that lives through the session has.
     """
 
     block: float = 0.04
@@ -42,6 +44,7 @@ class Weather(msgspec.Struct, frozen=True, kw_only=True):
     drift: float = 0.0
     disturbed: float = 0.03
     seen: float = 0.9
+    process: float = 0.0
 
 
 class Racer(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +74,7 @@ class Session:
         self._slots, self._requests = slots, requests
         self._rng = np.random.default_rng([seed, 77])
         self._done = 0
+        self._own = dict(enumerate(self._rng.normal(0, weather.process, len(self.racers))))
 
     def block(self, number: int) -> list[Run]:
         """Every racer once, in the order in which the product would let them run."""
@@ -86,26 +90,46 @@ class Session:
         drifted = math.log1p(weather.drift * self._done / max(1, self._slots - 1))
         self._done += 1
         hit = rng.random() < weather.disturbed
-        level = shared + drifted + rng.normal(0, weather.run) + (rng.uniform(0.05, 0.7) if hit else 0.0)
+        level = shared + drifted + self._own[self.racers.index(racer)] + rng.normal(0, weather.run)
+        level += rng.uniform(0.05, 0.7) if hit else 0.0
         factors = np.exp(rng.normal(0, weather.request, self._requests))
         slow = rng.random(self._requests) < weather.tail
         factors[slow] *= 1 + rng.pareto(1.5, int(slow.sum()))
         latency_s = racer.service_s * math.exp(level) * factors
-        repeat = "repeat-" if racer.role == "repeat" else ""
-        result = Result(
-            run_id=f"blocks-{number}-{repeat}{racer.name}-latency",
-            study_id="virtual",
-            phase="blocks",
-            variant=Variant(name=racer.name, backend=Named("stub")),
-            role=racer.role,
-            status="ok",
-            block=number,
-            position=position,
-            target="latency",
-            validity="unstable" if hit and rng.random() < weather.seen else "valid",
-        )
-        ones = np.ones(self._requests)
-        return Run(result=result, latency_s=latency_s, items=ones, seconds=latency_s, service_s=latency_s)
+        validity: Level = "unstable" if hit and rng.random() < weather.seen else "valid"
+        return run_of(racer.name, latency_s, role=racer.role, block=number, position=position, validity=validity)
+
+
+def run_of(
+    name: str,
+    latency_s: npt.NDArray[np.float64],
+    *,
+    role: Role = "candidate",
+    block: int = 0,
+    position: int = 0,
+    validity: Level = "valid",
+) -> Run:
+    """A run in a block, one request at a time, as if its trace had been read."""
+    repeat = "repeat-" if role == "repeat" else ""
+    result = Result(
+        run_id=f"blocks-{block}-{repeat}{name}-latency",
+        study_id="virtual",
+        phase="blocks",
+        variant=Variant(name=name, backend=Named("stub")),
+        role=role,
+        status="ok",
+        block=block,
+        position=position,
+        target="latency",
+        validity=validity,
+    )
+    return Run(
+        result=result,
+        latency_s=latency_s,
+        items=np.ones(len(latency_s)),
+        seconds=latency_s,
+        service_s=latency_s,
+    )
 
 
 def raced(session: Session, profile: str) -> list[Run]:
