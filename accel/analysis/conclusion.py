@@ -92,6 +92,9 @@ class Online(msgspec.Struct, frozen=True, kw_only=True):
     trials: (rate, quantile seconds, level) of every server trial, for the chart.
     p50, p90, p99: latency from schedule at the trial nearest to (not above) the claim; None where the sample is too
         small.
+    flags: what must be said beside the rate: unconfirmed, nonmonotone, generator_limited, indicative, bracket (see
+        `accel.analysis.capacity.Capacity`). crossing: where the fit meets the limit (1/s). lowest_fail: the lowest rate
+        that missed the limit in a trial (1/s), None if none did.
     """
 
     rate: Estimate
@@ -101,6 +104,9 @@ class Online(msgspec.Struct, frozen=True, kw_only=True):
     p50: Estimate | None
     p90: Estimate | None
     p99: Estimate | None
+    flags: tuple[str, ...] = ()
+    crossing: float | None = None
+    lowest_fail: float | None = None
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import numpy as np
 
 from accel.analysis.percentiles import carries, quantile
 from accel.measurement.trace import OK, Trace
-from accel.result import Level
+from accel.result import Level, Result
 
 _SATURATED = 0.85
 _BEYOND, _CLUMPS = 40, 1000
@@ -81,6 +81,11 @@ def read_trial(
         goodput=goodput(counted, slo_s),
         phase=phase,
     )
+
+
+def generator_was_late(result: Result) -> bool:
+    """True if the run is invalid since its generator was late (W9): that says nothing about the server."""
+    return any(w.id == "W9" and w.level == "invalid" for w in result.witnesses)
 
 
 def latencies_s(trace: Trace) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -145,7 +145,7 @@ def _trial_evidence(base: Known, one: Known) -> Evidence:
     sides = [{r.result.phase for r in of(k.runs, "online")} for k in (base, one)]
     if all("confirmation" in phases for phases in sides):
         return "confirmation"
-    return "blocks" if all(phases & {"blocks", "confirmation"} for phases in sides) else "screening"
+    return "blocks" if all(phases & {"blocks", "search", "confirmation"} for phases in sides) else "screening"
 
 
 def deltas(rows: Sequence[Row]) -> list[float]:

@@ -12,12 +12,14 @@ from accel.analysis import Estimate
 from accel.analysis.capacity import Capacity, capacity
 from accel.analysis.conclusion import Online, Row, StudyRecord
 from accel.analysis.estimates import across_runs, quantile_across, rate_of_batches
-from accel.analysis.online import Trial, near_saturation, read_trial
+from accel.analysis.online import Trial, generator_was_late, near_saturation, read_trial
 from accel.analysis.percentiles import quantile_estimate
 from accel.analysis.runs import Run, believable, by_key, deepest, of, once, worst
 from accel.recipe import Variant
 from accel.result import Level, Result, SetUp
 
+_FINEST = {"quiet": 0.02, "gpu": 0.02}
+"""Rates that lie closer together than this share can't be told apart (rule 30 g); 5 % where it isn't named."""
 _BAD = ("failed", "wrong", "refused", "skipped")
 
 
@@ -169,6 +171,7 @@ def trials(runs: Sequence[Run], record: StudyRecord) -> list[tuple[Run, Trial]]:
                 slo_s=record.slo_s,
                 level=run.result.validity,
                 phase=run.result.phase,
+                generator_late=generator_was_late(run.result),
             ),
         )
         for run in of(runs, "online")
@@ -187,7 +190,11 @@ def _online(
     policies: dict[str, list[tuple[Run, Trial]]] = {}
     for run, trial in pairs:
         policies.setdefault(str(run.result.batching or "single"), []).append((run, trial))
-    found = {name: capacity([t for _, t in group], slo_s=record.slo_s) for name, group in sorted(policies.items())}
+    finest = _FINEST.get(record.profile, 0.05)
+    found = {
+        name: capacity([t for _, t in group], slo_s=record.slo_s, resolution=finest)
+        for name, group in sorted(policies.items())
+    }
     fitted = {name: c for name, c in found.items() if c is not None}
     if not fitted:
         return None, None, ["every server trial was invalid: the machine was too disturbed to say what it carries"]
@@ -197,6 +204,9 @@ def _online(
         rate=chosen.estimate,
         policy=policy,
         predicted=chosen.predicted,
+        flags=chosen.flags,
+        crossing=chosen.crossing,
+        lowest_fail=chosen.lowest_fail,
         trials=tuple((t.rate, t.quantile_s, t.level) for _, t in policies[policy] if math.isfinite(t.quantile_s)),
         **_there(policies[policy], chosen.claim),
     )
@@ -207,6 +217,11 @@ def _warnings(chosen: Capacity, throughput: Estimate | None) -> list[str]:
     said = []
     if chosen.fresh_failed:
         said.append("unconfirmed: the fresh trials at the claimed rate were above the limit on average")
+    if chosen.nonmonotone:
+        lowest = f"; the lowest rate that missed the limit was {chosen.lowest_fail:.4g}/s" if chosen.lowest_fail else ""
+        said.append(f"nonmonotone: a lower rate was slower than a higher one, so a rate below may be late too{lowest}")
+    if chosen.generator_limited:
+        said.append("generator_limited: at higher rates the requests themselves came late, so none was tried")
     if near_saturation(chosen.claim, throughput.value if throughput else None):
         said.append("near saturation: the claimed rate is above 85 % of its batch throughput; latencies vary widely")
     return said

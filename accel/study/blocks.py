@@ -161,10 +161,12 @@ def _block_turns(
     if funnel.record.target != "online":
         fixed = Named("fixed", {"size": best_size(funnel, name)})
         turns.append(Turn(run_id=f"{run}-batch", target="batch", scenario=Named("offline"), batching=fixed, **shared))
-    if funnel.record.target != "batch" and role != "repeat" and name in online:
-        policy, first = online[name]
-        rate = next_rate(funnel, name, first, block)
-        shared["duration_s"] = funnel.budget.server_s(funnel.profile, requests_needed(funnel.record.slo_p), rate)
-        server = Named("server", {"rate": rate})
-        turns.append(Turn(run_id=f"{run}-online", target="online", scenario=server, batching=policy, **shared))
+    # Where a phase of its own searches for the highest rate, the blocks needn't.
+    if funnel.record.target != "batch" and role != "repeat" and name in online and not funnel.profile.search_share:
+        policy, predicted = online[name]
+        rate = next_rate(funnel, name, predicted)
+        if rate is not None:
+            shared["duration_s"] = funnel.budget.server_s(funnel.profile, requests_needed(funnel.record.slo_p), rate)
+            server = Named("server", {"rate": rate})
+            turns.append(Turn(run_id=f"{run}-online", target="online", scenario=server, batching=policy, **shared))
     return turns

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from accel.analysis.online import enough
 from accel.plugins import Named
 from accel.result import Role
 from accel.study.budget import BudgetEnded, turn_s
 from accel.study.decisions import Entry
 from accel.study.live import Turn
+from accel.study.max_qps import FRESH
 from accel.study.rates import requests_needed
 from accel.study.rounds import Rounds, Who, shuffled
 from accel.study.tuning import best_size, two_runs_s
@@ -96,8 +98,10 @@ def _confirmation_turns(funnel: Funnel, pair: int, position: int, entry: Entry, 
         )
     if funnel.record.target != "online":
         turns.append(Turn(run_id=f"{run}-batch", target="batch", scenario=Named("offline"), batching=fixed, **shared))
-    if funnel.record.target != "batch" and entry.policy is not None and entry.rate is not None:
-        needed = requests_needed(funnel.record.slo_p)
+    # Six fresh trials at the claimed rate confirm it (rule 30); further pairs are about time and throughput alone.
+    if funnel.record.target != "batch" and entry.policy is not None and entry.rate is not None and pair < FRESH:
+        search = funnel.profile.search_share > 0
+        needed = enough(funnel.record.slo_p) if search else requests_needed(funnel.record.slo_p)
         shared["duration_s"] = funnel.budget.server_s(funnel.profile, needed, entry.rate)
         server = Named("server", {"rate": entry.rate})
         turns.append(Turn(run_id=f"{run}-online", target="online", scenario=server, batching=entry.policy, **shared))

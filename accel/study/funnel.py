@@ -34,6 +34,7 @@ from accel.study.resting import rest_of
 from accel.study.rounds import Rounds, Who
 from accel.study.scoring import Score
 from accel.study.screening import screen
+from accel.study.searching import search
 from accel.study.tuning import SIZES, finalists, tune
 
 _LEAST_LIMIT = 1e-3
@@ -108,7 +109,7 @@ class Funnel:
                 (self.folder.runs / f"{run_id}.json").unlink(missing_ok=True)
 
     def run(self) -> None:
-        """Screen, tune, compare, confirm, look closer; each stage skips what an earlier attempt has finished.
+        """Screen, tune, compare, search, confirm, look closer; each stage skips what an earlier attempt has finished.
 
         Raises BudgetEnded if the time was up before the baseline was measured.
         """
@@ -120,6 +121,7 @@ class Funnel:
             chosen = finalists(self)
             tune(self, chosen)
         compare(self, chosen)
+        search(self)
         confirm(self)
         probe(self)
 

@@ -22,7 +22,7 @@ SPREAD = math.log(1.12)
 """Refining rates are drawn within this of the current crossing: 8 % shows the slope too little (see `capacity`)."""
 REFINING, FRESH, MOST = 9, 6, 20
 _FEWEST = 4
-"""Refining trials that finding a bracket may not eat up: the fit needs four."""
+"""Trials that the wide bracket may not eat up: the fit needs four. Fewer left: single trials point the way."""
 _ELASTICITY = 3.0
 """d ln(p99 latency) / d ln(rate) at mid load (measurement.md 0.2): turns a missed limit into a step in rate."""
 _MARGIN = 0.1
@@ -30,9 +30,13 @@ _UP, _DOWN = (0.15, 0.9), (0.15, 0.7)
 """Shortest and longest step of the wide bracket, in ln(rate)."""
 _BACKLOG = math.log(1.5)
 """The step down from a rate at which the queue only grew, whose quantile says nothing (rule 30 b)."""
-_WIDEST = math.log((1 + START) / (1 - START)) + 1e-9
+_WIDEST = math.log(1.6)
+"""A bracket no wider than this (ln) is refined in."""
 _SHORT_OF = 0.9
 """After the generator was late at a rate, nothing above this part of it is tried."""
+
+_FAR = 0.35
+"""A trial farther than this (ln) from the limit, as its quantile has it, doesn't say where the limit is."""
 
 _Asks = Generator[float, Trial, None]
 
@@ -64,14 +68,15 @@ class Search:
         self.p, self.slo_s, self.predicted, self.seed = p, slo_s, predicted, seed
         self.trials: list[Trial] = []
         self.phase = "search"
-        self._refining, self._fresh, self._most, self._resolution = refining, fresh, most, resolution
+        self.most = most
+        self._refining, self._fresh, self._resolution = refining, fresh, resolution
         self._ceiling = math.inf
         self._steps = self._plan()
         self._next: float | None = next(self._steps, None)
 
     def ask(self) -> float | None:
         """The rate (1/s) of the next trial; None when the search is over. `phase` says "search" or "confirmation"."""
-        return None if self._next is None or len(self.trials) >= self._most else float(f"{self._next:.5g}")
+        return None if self._next is None or len(self.trials) >= self.most else float(f"{self._next:.5g}")
 
     def tell(self, trial: Trial) -> None:
         """What the trial at the asked rate (or near it) said."""
@@ -90,32 +95,30 @@ class Search:
         return capacity(self.trials, slo_s=self.slo_s, resolution=self._resolution)
 
     def _plan(self) -> _Asks:
-        yield from self._bracket()
-        if not any(t.passes(self.slo_s) for t in self._usable()):
-            return
-        for index in range(self._refining):
-            if len(self.trials) >= self._most - self._fresh:
-                break
-            if not self._bounded():
-                break
-            draw = generator(self.seed, 1, 50_000 + index).uniform(-SPREAD, SPREAD)
-            yield from self._try(self._centre(index) * math.exp(draw))
+        yield from self._try((1 - START) * self.predicted)
+        if self._usable() and self._usable()[-1].passes(self.slo_s):
+            yield from self._try(max((1 + START) * self.predicted, self._above(self._usable()[-1].rate)))
+        yield from self._refine()
         found = self.conclusion()
         self.phase = "confirmation"
         for _ in range(self._fresh if found is not None and found.claim > 0 else 0):
             assert found is not None
             yield from self._try(found.claim)
 
-    def _bracket(self) -> _Asks:
-        """Two rates around the prediction; where they contradict it, on up or down until one passes and one fails."""
-        yield from self._try((1 - START) * self.predicted)
-        if self._usable() and self._usable()[-1].passes(self.slo_s):
-            yield from self._try((1 + START) * self.predicted)
-        while len(self.trials) < self._most - self._fresh - min(_FEWEST, self._refining):
-            rate = self._wider()
-            if rate is None or rate > self._ceiling * (1 + 1e-9):
+    def _refine(self) -> _Asks:
+        """Trials around the current crossing; a wide bracket before, where the first two contradict the prediction."""
+        refined = 0
+        while refined < self._refining and len(self.trials) < self.most - self._fresh:
+            enough_left = self.most - self._fresh - len(self.trials) > _FEWEST
+            wider = self._wider() if enough_left or not self._near() else None
+            if wider is not None and wider > self._ceiling * (1 + 1e-9):
                 return
-            yield from self._try(rate)
+            if wider is not None:
+                yield from self._try(wider)
+                continue
+            draw = generator(self.seed, 1, 50_000 + refined).uniform(-SPREAD, SPREAD)
+            yield from self._try(self._centre() * math.exp(draw))
+            refined += 1
 
     def _wider(self) -> float | None:
         """The next rate of the wide bracket; None when it is narrow enough to refine in."""
@@ -153,16 +156,20 @@ class Search:
         by_rate = sorted((t.rate, t.quantile_s) for t in self._usable() if t.keeps_up)[:3]
         return len(by_rate) == 3 and by_rate[0][1] > 1.1 * by_rate[1][1] > 1.21 * by_rate[2][1]
 
-    def _bounded(self) -> bool:
-        """False if no rate was seen to fail: then there is no crossing to refine, only a highest rate that passed."""
-        return any(not t.passes(self.slo_s) for t in self._usable())
-
-    def _centre(self, index: int) -> float:
-        """The current crossing: between pass and fail at first, from the fourth refining trial on the fit's."""
-        found = self.conclusion() if index >= _FEWEST - 1 else None
+    def _centre(self) -> float:
+        """The current crossing: the fit's where four trials lie near it, else where single trials point to."""
+        found = self.conclusion()
         if found is not None and found.error is not None:
             return found.crossing
-        return middle(self._usable(), self.slo_s) or self.predicted
+        near = self._near()
+        if not near:
+            return middle(self._usable(), self.slo_s) or self.predicted
+        return math.exp(sum(x * w for x, w in near) / sum(w for _, w in near))
+
+    def _near(self) -> list[tuple[float, float]]:
+        """Where each trial not far from the limit says that it is: (ln rate, weight), the nearer the heavier."""
+        steps = [(math.log(t.rate), self._short_of_limit(t.rate)) for t in self._usable()]
+        return [(rate + step, 1 / (0.1 + abs(step))) for rate, step in steps if step is not None and abs(step) <= _FAR]
 
     def _usable(self) -> Sequence[Trial]:
         return [t for t in self.trials if t.level != "invalid"]

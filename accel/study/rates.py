@@ -1,31 +1,23 @@
-"""At which rates are the server trials made? First where the replay predicts the SLO to break, then around where the
-trials so far say it does.
+"""At which rates, with which policy, are a variant's server trials made? Where the replay of its measured service times
+predicts the SLO to break, and from there as its search asks (`accel.study.max_qps`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from accel.analysis.online import Trial, generator_was_late, read_trial
 from accel.measurement.trace import Trace
 from accel.plugins import Named
 from accel.result import Result
-from accel.scenarios import generator
+from accel.study.max_qps import FRESH, MOST, Search
 from accel.study.predict import ServiceTimes, capacity
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
-
-_ELASTICITY = 3.0
-"""d ln(p99 latency) / d ln(rate) at mid load (measurement.md 0.2): turns a missed limit into a step in rate."""
-_SPREAD = math.log(1.10)
-_LONGEST_STEP_UP, _LONGEST_STEP_DOWN = 0.35, 0.7
-"""In ln(rate). A trial far above capacity only says that it was; half the rate is the quicker way back."""
-_CAUTION = 0.85
-"""The first trial is made below the prediction: one above capacity measures a growing queue and teaches little."""
 
 
 def requests_needed(p: float) -> int:
@@ -72,37 +64,46 @@ def service_times(funnel: Funnel, name: str) -> ServiceTimes | None:
     return ServiceTimes(full) if 1 in full else None
 
 
-def trials(funnel: Funnel, name: str) -> list[tuple[float, float]]:
-    """(rate, p-quantile of latency in seconds) of the variant's server trials so far, in the order of blocks."""
-    found: list[tuple[int, float, float]] = []
+def trials(funnel: Funnel, name: str) -> list[Trial]:
+    """The variant's server trials that looked for its highest rate so far, in the order in which they were made."""
+    record = funnel.record
+    found: list[tuple[str, int, Trial]] = []
     for result in funnel.results.values():
-        if result.variant.name == name and result.target == "online" and _usable(result):
-            trace = Trace.load(funnel.folder.runs / str(result.trace)).counted().ok()
-            rate = float(result.scenario.fields["rate"]) if result.scenario else 0.0
-            q = float(np.quantile(trace.latency_ns, funnel.record.slo_p, method="inverted_cdf")) * 1e-9
-            found.append((result.block or 0, rate, q))
-    return [(rate, q) for _, rate, q in sorted(found)]
+        if result.variant.name == name and result.target == "online" and _searched(result):
+            trial = read_trial(
+                Trace.load(funnel.folder.runs / str(result.trace)),
+                rate=float(result.scenario.fields["rate"]) if result.scenario else 0.0,
+                p=record.slo_p,
+                slo_s=record.slo_s or math.inf,
+                level=result.validity,
+                phase=result.phase,
+                generator_late=generator_was_late(result),
+            )
+            found.append((result.phase, result.block or 0, trial))
+    return [trial for _, _, trial in sorted(found, key=lambda f: f[:2])]
 
 
-def _usable(result: Result) -> bool:
-    return result.status == "ok" and result.trace is not None and result.validity != "invalid"
+def _searched(result: Result) -> bool:
+    return result.status == "ok" and result.trace is not None and result.phase in ("blocks", "search")
 
 
-def next_rate(funnel: Funnel, name: str, predicted: float, block: int) -> float:
-    """The rate of this block's trial: around the current crossing, drawn log-uniformly within 10 %, seeded."""
-    limit = funnel.record.slo_s or math.inf
-    centre = crossing(_CAUTION * predicted, trials(funnel, name), limit)
-    jitter = generator(funnel.record.seed, 1, 50_000 + block).uniform(-_SPREAD, _SPREAD)
-    return float(f"{centre * math.exp(jitter):.4g}")
+def search_of(funnel: Funnel, name: str, predicted: float) -> Search:
+    """The variant's search as its results on disk leave it; its fresh trials at the claim are the confirmation's."""
+    record, profile = funnel.record, funnel.profile
+    search = Search(
+        record.slo_p,
+        record.slo_s or math.inf,
+        predicted,
+        record.seed,
+        fresh=0,
+        most=MOST - min(FRESH, profile.confirmations),
+        resolution=profile.resolution,
+    )
+    for trial in trials(funnel, name):
+        search.tell(trial)
+    return search
 
 
-def crossing(predicted: float, seen: Sequence[tuple[float, float]], limit_s: float) -> float:
-    """Where latency meets the limit, by damped steps from the prediction (Robbins-Monro)."""
-    centre = predicted
-    for i, (rate, quantile) in enumerate(seen):
-        step = math.log(limit_s / quantile) / _ELASTICITY
-        step = max(-_LONGEST_STEP_DOWN, min(_LONGEST_STEP_UP, step))
-        target = math.log(rate) + step
-        weight = 1.0 if i == 0 else 1.0 / (i + 0.5)
-        centre = math.exp((1 - weight) * math.log(centre) + weight * target)
-    return centre
+def next_rate(funnel: Funnel, name: str, predicted: float) -> float | None:
+    """The rate of the next trial; None if the search has nothing more to ask."""
+    return search_of(funnel, name, predicted).ask()

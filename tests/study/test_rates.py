@@ -1,40 +1,68 @@
-"""Where the next server trial is made."""
+"""How many requests a server trial needs, and that a search goes on from results on disk."""
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
-from accel.study.rates import crossing, requests_needed
+from accel.measurement.trace import Trace
+from accel.plugins import Named
+from accel.study import rates
+from accel.study.profiles import profile
+from accel.study.rates import requests_needed
 
-
-def test_without_trials_the_prediction_stands() -> None:
-    assert crossing(100.0, [], 0.02) == 100.0
-
-
-def test_a_trial_on_the_limit_moves_the_centre_to_its_rate() -> None:
-    assert crossing(100.0, [(90.0, 0.02)], 0.02) == pytest.approx(90.0)
-
-
-def test_steps_are_damped_and_go_the_right_way() -> None:
-    slower = crossing(100.0, [(100.0, 0.04)], 0.02)
-    faster = crossing(100.0, [(100.0, 0.01)], 0.02)
-    assert slower == pytest.approx(100.0 * math.exp(-math.log(2) / 3))
-    assert faster == pytest.approx(100.0 * math.exp(math.log(2) / 3))
-    assert crossing(100.0, [(100.0, 100.0)], 0.02) == pytest.approx(100.0 * math.exp(-0.7))
-    assert crossing(100.0, [(100.0, 0.0001)], 0.02) == pytest.approx(100.0 * math.exp(0.35))
-
-
-def test_it_converges_on_a_known_curve() -> None:
-    """q(rate) = 1 / (80 - rate): the limit 0.05 s is met at 60/s."""
-    seen: list[tuple[float, float]] = []
-    for _ in range(12):
-        rate = crossing(70.0, seen, 0.05)
-        seen.append((rate, 1 / (80 - min(rate, 79.9))))
-    assert crossing(70.0, seen, 0.05) == pytest.approx(60.0, rel=0.03)
+MS = 1_000_000
 
 
 @pytest.mark.parametrize(("p", "n"), [(0.5, 20), (0.9, 100), (0.99, 1000), (0.999, 10_000), (0.98, 500)])
 def test_requests_a_percentile_needs(p: float, n: int) -> None:
     assert requests_needed(p) == n
+
+
+def funnel(folder: Path, latencies_ms: list[tuple[str, int, float, float]]) -> Any:
+    """A study whose server trials (phase, block, rate, latency) are on disk, all of them evenly late."""
+    results = {}
+    for phase, block, rate, ms in latencies_ms:
+        due = np.arange(200, dtype=np.int64) * 10 * MS
+        one = np.zeros(200, np.int64)
+        columns = {"due": due, "taken": due, "started": due, "finished": due + int(ms * MS)}
+        name = f"{phase}-{block}"
+        Trace(**columns, batch=np.arange(200), batch_size=one + 1, sample=one, status=one, warmup=one).save(
+            folder / f"{name}.npz"
+        )
+        results[name] = SimpleNamespace(
+            variant=SimpleNamespace(name="a"),
+            target="online",
+            status="ok",
+            trace=f"{name}.npz",
+            phase=phase,
+            block=block,
+            validity="valid",
+            witnesses=(),
+            scenario=Named("server", {"rate": rate}),
+        )
+    record = SimpleNamespace(slo_p=0.9, slo_s=0.02, seed=3)
+    return SimpleNamespace(
+        results=results, record=record, folder=SimpleNamespace(runs=folder), profile=profile("shared")
+    )
+
+
+def test_trials_come_in_the_order_of_rounds_and_confirmations_are_left_out(tmp_path: Path) -> None:
+    found = rates.trials(
+        funnel(tmp_path, [("search", 10, 90, 19), ("search", 2, 110, 21), ("confirmation", 0, 95, 20)]), "a"
+    )
+    assert [(t.rate, round(t.quantile_s, 6)) for t in found] == [(110, 0.021), (90, 0.019)]
+
+
+def test_the_next_rate_depends_on_what_is_on_disk_alone(tmp_path: Path) -> None:
+    some: list[tuple[str, int, float, float]] = [("search", 0, 85, 15), ("search", 1, 115, 30)]
+    first, again = (rates.next_rate(funnel(tmp_path, some), "a", 100.0) for _ in range(2))
+    assert first == again
+    assert first is not None
+    assert 85 < first < 115
+    assert rates.next_rate(funnel(tmp_path, some[:1]), "a", 100.0) == pytest.approx(115)
+    assert rates.next_rate(funnel(tmp_path, []), "a", 100.0) == pytest.approx(85)
