@@ -189,7 +189,11 @@ def judge(limit: Limit, measured: Measured, *, target: str, old: str, new: str, 
         sentence = f"{limit.metric}: {measured.reason}"
     elif measured.ratio.validity != "valid" or measured.blocks < MIN_BLOCKS:
         sentence = f"{limit.metric} {changed(measured)}: {measured.reason}"
-        settle = "Run it again when the machine is quieter." if measured.blocks >= MIN_BLOCKS else ""
+        settle = "Run it again when the machine is quieter."
+        if measured.blocks < MIN_BLOCKS:
+            settle = (
+                f"{MIN_BLOCKS} blocks take about --budget {_budget(1.2 * MIN_BLOCKS * block_s)}." if block_s else ""
+            )
     else:
         outcome = decide(limit, *measured.ends)
         sentence = f"{limit.metric} {changed(measured)}: {_words(outcome, limit)}"

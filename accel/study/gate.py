@@ -110,27 +110,25 @@ class Duel:
             self._answers[name] = out
         return not self.failed
 
-    def fight(self, budget_s: float, say: Say) -> Fought:
-        """Blocks until every limit's interval is narrow enough, or the time is up; stops on width only (rule 21)."""
+    def fight(self, budget_s: float, say: Say | None = None) -> Fought:
+        """Blocks until every limit's interval is narrow enough, or the time is up."""
         begun = self._clock()
         longest = 0.0
-        runs: list[Run] = []
         with Race(
             self.folder, self._profile, self._entrants(), (), seed=self._seed, patience_s=self._patience_s
         ) as race:
-            for number in range(MOST_BLOCKS):
+
+            def block(number: int) -> list[Run] | None:
+                nonlocal longest
                 start = self._clock()
                 if number and start - begun + 1.1 * longest > budget_s:
-                    break
-                runs += load_runs(race.block(number), self.folder.runs)[0]
+                    return None
+                runs, _ = load_runs(race.block(number), self.folder.runs)
                 longest = max(longest, self._clock() - start)
-                if race.failed:
-                    self.failed |= race.failed
-                    break
-                say(f"block {number + 1}: {self._standing(runs)}")
-                if all(narrow(limit, runs, most=MOST_BLOCKS) for limit in self.limits):
-                    break
-        found = {limit: measured(limit, runs) for limit in self.limits}
+                return None if race.failed else runs
+
+            found = until_narrow(self.limits, block, say)
+            self.failed |= race.failed
         blocks = max((m.blocks for m in found.values()), default=0)
         took = (self._clock() - begun) / max(1, blocks)
         return Fought(measured=found, blocks=blocks, block_s=took, failed=dict(self.failed))
@@ -152,8 +150,29 @@ class Duel:
             check_limit=side.check_limit,
         )
 
-    def _standing(self, runs: Sequence[Run]) -> str:
-        return ", ".join(f"{limit.metric} {changed(measured(limit, runs))}" for limit in self.limits)
+
+def until_narrow(
+    limits: Sequence[Limit], block: Callable[[int], Sequence[Run] | None], say: Say | None = None
+) -> dict[Limit, Measured]:
+    """Ask for block after block until every interval is narrow enough; stops on width only, never on what it shows.
+
+    block: the runs of one block; None means that there is no time for it, or that a side can't go on.
+    """
+    runs: list[Run] = []
+    for number in range(MOST_BLOCKS):
+        found = block(number)
+        if found is None:
+            break
+        runs += found
+        if say is not None:
+            say(f"block {number + 1}: {_standing(limits, runs)}")
+        if all(narrow(limit, runs, most=MOST_BLOCKS) for limit in limits):
+            break
+    return {limit: measured(limit, runs) for limit in limits}
+
+
+def _standing(limits: Sequence[Limit], runs: Sequence[Run]) -> str:
+    return ", ".join(f"{limit.metric} {changed(measured(limit, runs))}" for limit in limits)
 
 
 def latency_ask(duration_s: float) -> Ask:
