@@ -95,6 +95,8 @@ class Online(msgspec.Struct, frozen=True, kw_only=True):
     flags: what must be said beside the rate: unconfirmed, nonmonotone, generator_limited, indicative, bracket (see
         `accel.analysis.capacity.Capacity`). crossing: where the fit meets the limit (1/s). lowest_fail: the lowest rate
         that missed the limit in a trial (1/s), None if none did.
+    service_p50, ...: what the engine took for the same requests (finished - started). goodput: requests answered within
+        the limit, per second, there. keeps_up: whether the queue stayed as it was; None where it isn't known.
     """
 
     rate: Estimate
@@ -107,6 +109,11 @@ class Online(msgspec.Struct, frozen=True, kw_only=True):
     flags: tuple[str, ...] = ()
     crossing: float | None = None
     lowest_fail: float | None = None
+    service_p50: Estimate | None = None
+    service_p90: Estimate | None = None
+    service_p99: Estimate | None = None
+    goodput: Estimate | None = None
+    keeps_up: bool | None = None
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):

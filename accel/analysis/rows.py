@@ -13,8 +13,8 @@ from accel.analysis.capacity import Capacity, capacity
 from accel.analysis.conclusion import Online, Row, StudyRecord
 from accel.analysis.estimates import across_runs, quantile_across, rate_of_batches
 from accel.analysis.online import Trial, generator_was_late, near_saturation, read_trial
-from accel.analysis.percentiles import quantile_estimate
 from accel.analysis.runs import Run, believable, by_key, deepest, of, once, worst
+from accel.analysis.there import there
 from accel.recipe import Variant
 from accel.result import Level, Result, SetUp
 
@@ -208,7 +208,7 @@ def _online(
         crossing=chosen.crossing,
         lowest_fail=chosen.lowest_fail,
         trials=tuple((t.rate, t.quantile_s, t.level) for _, t in policies[policy] if math.isfinite(t.quantile_s)),
-        **_there(policies[policy], chosen.claim),
+        **there(policies[policy], chosen.claim),
     )
     return chosen, online, _warnings(chosen, throughput)
 
@@ -225,23 +225,3 @@ def _warnings(chosen: Capacity, throughput: Estimate | None) -> list[str]:
     if near_saturation(chosen.claim, throughput.value if throughput else None):
         said.append("near saturation: the claimed rate is above 85 % of its batch throughput; latencies vary widely")
     return said
-
-
-def _there(pairs: Sequence[tuple[Run, Trial]], claim: float) -> dict[str, Estimate | None]:
-    """Latencies at the rate nearest to, not above, the claim: its fresh trials together, or one trial."""
-    below = [(r, t) for r, t in pairs if t.rate <= claim * (1 + 1e-9) and t.level != "invalid"]
-    if not below:
-        return {"p50": None, "p90": None, "p99": None}
-    rate = below[-1][1].rate
-    there = [r for r, t in below if t.rate >= rate * (1 - 1e-3)]
-    found: dict[str, Estimate | None] = {}
-    for p in (0.5, 0.9, 0.99):
-        if len(there) >= 3:
-            estimate = quantile_across([r.latency_s for r in there], p, unit="s")
-        else:
-            estimate = quantile_estimate(there[-1].latency_s, p, unit="s")
-            if estimate is not None:
-                method = f"{estimate.method}, taken as independent: too narrow under load"
-                estimate = msgspec.structs.replace(estimate, method=method)
-        found[f"p{round(p * 100)}"] = estimate
-    return found
