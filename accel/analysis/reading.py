@@ -78,7 +78,7 @@ def _concluded(record: StudyRecord, results: Sequence[Result], alone: Mapping[st
         badge=_badge(validity, smallest),
         smallest_difference=smallest,
         counts=counts,
-        findings=findings(rows, answers, record, results, floor),
+        findings=findings(rows, answers, record, results, floor, [r for k in raced.values() for r in k.runs]),
         waterfall=waterfall(batch, online, raced, record, floor),
         headline=_headline(answers, rows, record),
         subline=_subline(answers, counts, record),

@@ -17,7 +17,8 @@ from accel.study.live import Turn
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
 
-_LOOP_S, _CALLS = 0.5, 12
+_LOOP_S, _CALLS = 0.5, 20
+"""Twenty calls carry a median (rule 22)."""
 _LOOPS = 3
 """How often each tight loop is run: distinct inputs, then one input, by turns."""
 _OPENING_S = 4.0
@@ -62,7 +63,7 @@ def _turns(funnel: Funnel, name: str, *, paused: bool) -> list[Turn]:
         turns.append(_turn(funnel, name, f"same-{i}", i, loop_s, same=True))
     if paused:
         for gap_s in funnel.profile.probe_gaps_s:
-            seconds = _CALLS * (gap_s + each_s)
+            seconds = 1.5 * _CALLS * (gap_s + each_s)
             turns.append(_turn(funnel, name, f"gap-{gap_s * 1e3:g}ms", 0, seconds, gap_s=gap_s))
     return turns
 
@@ -70,12 +71,12 @@ def _turns(funnel: Funnel, name: str, *, paused: bool) -> list[Turn]:
 def _turn(
     funnel: Funnel, name: str, what: str, trial: int, duration_s: float, *, gap_s: float = 0.0, same: bool = False
 ) -> Turn:
-    warmup = {"warmup": 2} if gap_s else {}
+    paused = {"gap_s": gap_s, "warmup": 2, "limit": _CALLS}
     return Turn(
         run_id=f"look-{name}-{what}",
         phase="measure",
         target=None,
-        scenario=Named("single_stream", {"gap_s": gap_s, **warmup} if gap_s else {}),
+        scenario=Named("single_stream", paused if gap_s else {}),
         batching=Named("single"),
         duration_s=duration_s,
         trial=30_000 + trial,

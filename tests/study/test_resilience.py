@@ -137,7 +137,10 @@ def is_whole(study: accel.Study, *, blocks: int, confirmations: int = 1) -> None
     for pair in range(confirmations):
         planned |= {f"confirmation-{pair}-{e.name}-batch" for e in decided.confirming or ()}
     planned |= {f"tuning-{n}-batch-{s}" for n in names for s in (1, 8)}
-    assert set(results) == planned
+    assert planned <= set(results)
+    # On a busy machine disturbed blocks are made again; the winner is looked at closer at the end.
+    more = [r for i, r in results.items() if i not in planned]
+    assert all(r.block in decided.repeats or r.run_id.startswith("look-") for r in more), [r.run_id for r in more]
     assert all(r.status == "ok" for r in results.values())
     assert study.record.finished_unix_ns is not None
     with study.best("batch").load() as model:

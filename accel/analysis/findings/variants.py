@@ -1,48 +1,25 @@
-"""What was noticed, why does it matter, and what to type next? At most eight, the weightiest first."""
+"""What is to be said of single variants: refused, broken, missing, slower, slow to start, in doubt."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 
 from accel.analysis import wording as words
-from accel.analysis.conclusion import Answer, Comparison, Finding, Row, StudyRecord
-from accel.analysis.paired import Floor, Paired
-from accel.result import Result
+from accel.analysis.conclusion import Comparison, Finding, Row, StudyRecord
+from accel.analysis.findings.seen import Seen, again, sentence
 from accel.units import show_seconds
 
-MOST = 8
+
+def _of_rows(seen: Seen) -> Iterator[Finding]:
+    for row in seen.rows:
+        for rule in (_refused, _trap, _missing, _broken):
+            yield from rule(row, seen.record)
 
 
-def findings(
-    rows: Sequence[Row],
-    answers: Sequence[Answer],
-    record: StudyRecord,
-    results: Sequence[Result],
-    floors: Mapping[Paired, Floor],
-) -> tuple[Finding, ...]:
-    """Everything worth a line, ordered by weight, then by text."""
-    winners = {a.winner for a in answers if not a.keeps_baseline}
-    by_row: tuple[Callable[[Row, StudyRecord], Iterator[Finding]], ...] = (
-        _refused,
-        _trap,
-        _missing,
-        _broken,
-    )
-    found = [f for row in rows for rule in by_row for f in rule(row, record)]
-    of_winners = (_unresolved, _batching, _set_up, _precision, _unconfirmed)
-    for row in rows:
-        if row.name in winners:
-            found += [f for rule in of_winners for f in rule(row, record)]
-    found += [
-        *_others(rows),
-        *_inputs(record),
-        *_noise(results, record),
-        *_floor(floors, record),
-        *_nothing(rows, answers),
-    ]
-    unique = {f.what: f for f in sorted(found, key=lambda f: (f.weight, f.what))}
-    return tuple(sorted(unique.values(), key=lambda f: (-f.weight, f.what))[:MOST])
+def _of_winners(seen: Seen) -> Iterator[Finding]:
+    for row in seen.winning_rows():
+        for rule in (_unresolved, _batching, _set_up, _precision):
+            yield from rule(row, seen.record)
 
 
 def _refused(row: Row, record: StudyRecord) -> Iterator[Finding]:
@@ -56,7 +33,7 @@ def _refused(row: Row, record: StudyRecord) -> Iterator[Finding]:
         figures = f"the same answer as the original on only {100 * q.agreement:.1f} % of the samples"
     fast = [c for c in (row.speedup_batch, row.speedup_latency) if c is not None]
     speed = f"{words.times(fast[0].ratio)} as fast, but wrong" if fast else "wrong, however fast"
-    trap = f" {_sentence(row.variant.trap)}" if row.variant.trap else ""
+    trap = f" {sentence(row.variant.trap)}" if row.variant.trap else ""
     yield Finding(
         what=f"`{row.name}` is {speed}: {figures}. Refused.",
         why=f"The guard: {q.rule}.{trap}",
@@ -79,15 +56,15 @@ def _trap(row: Row, record: StudyRecord) -> Iterator[Finding]:
         inverse = words.inverted(worst.ratio)
         yield Finding(
             what=f"`{row.name}` is {words.times(inverse)} [{words.ends(inverse)}] slower than the original.",
-            why=_sentence(row.variant.trap),
+            why=sentence(row.variant.trap),
             command=_list(row),
             weight=70,
         )
 
 
-def _others(rows: Sequence[Row]) -> Iterator[Finding]:
+def _others(seen: Seen) -> Iterator[Finding]:
     """The ordinary variants that lost something, in one line."""
-    names = [f"`{r.name}`" for r in rows if _slower(r) is not None and not r.variant.trap]
+    names = [f"`{r.name}`" for r in seen.rows if _slower(r) is not None and not r.variant.trap]
     if names:
         yield Finding(
             what=f"Slower than the original in at least one way: {', '.join(names)}.",
@@ -102,7 +79,7 @@ def _missing(row: Row, record: StudyRecord) -> Iterator[Finding]:
         install = said[said.index("pip install") :].strip("`. ")
         yield Finding(
             what=f"`{row.name}` was not tried: a package is missing.",
-            why=_sentence(row.reason),
+            why=sentence(row.reason),
             command=install,
             weight=50,
         )
@@ -112,7 +89,7 @@ def _broken(row: Row, record: StudyRecord) -> Iterator[Finding]:
     if row.status in ("failed", "wrong"):
         word = "failed" if row.status == "failed" else "answers wrongly"
         yield Finding(
-            what=f"`{row.name}` {word}: {row.reason}.", why=_sentence(row.next_step), command=_list(row), weight=40
+            what=f"`{row.name}` {word}: {row.reason}.", why=sentence(row.next_step), command=_list(row), weight=40
         )
 
 
@@ -125,7 +102,7 @@ def _unresolved(row: Row, record: StudyRecord) -> Iterator[Finding]:
         what = f"{q.samples} samples can't rule out a {100 * record.accuracy_drop:g}-point drop of `{row.name}`."
     else:
         what = f"{q.samples} samples can't settle whether `{row.name}` stays within the guard."
-    yield Finding(what=what, why=settle, command=_again(record, "--samples MORE"), weight=75)
+    yield Finding(what=what, why=settle, command=again(record, "--samples MORE"), weight=75)
 
 
 def _batching(row: Row, record: StudyRecord) -> Iterator[Finding]:
@@ -178,67 +155,11 @@ def _precision(row: Row, record: StudyRecord) -> Iterator[Finding]:
         )
 
 
-def _unconfirmed(row: Row, record: StudyRecord) -> Iterator[Finding]:
-    for note in row.notes:
-        if note.startswith(("unconfirmed", "near saturation")):
-            yield Finding(what=f"`{row.name}` online: {note}.", why="Plan with a lower rate.", weight=58)
-
-
-def _inputs(record: StudyRecord) -> Iterator[Finding]:
-    if record.synthetic:
-        yield Finding(
-            what="Speed only: the inputs are synthetic, so the accuracy is unknown.",
-            why="Made-up inputs can't show what quantization breaks, and data changes speed too.",
-            command=_again(record, "--samples YOUR.npz"),
-            weight=90,
-        )
-    if record.source.random_weights:
-        yield Finding(
-            what="The weights are random: speed and correctness can be read, accuracy can't.",
-            why="Outputs of an untrained model have no accuracy to lose.",
-            weight=85,
-        )
-    if record.slo_assumed and record.slo_s is not None and record.target != "batch":
-        yield Finding(
-            what=f"Nobody gave a latency limit; {words.slo(record)} was used.",
-            why="It is four times the original's median latency. The online answer depends on it.",
-            command=_again(record, "--slo p99=20ms"),
-            weight=48,
-        )
-
-
-def _noise(results: Sequence[Result], record: StudyRecord) -> Iterator[Finding]:
-    measured = [r for r in results if r.trace is not None]
-    bad = [r for r in measured if r.validity != "valid"]
-    if not bad or len(bad) < 0.1 * len(measured):
-        return
-    sentences = sorted(w.sentence for r in bad for w in r.witnesses if w.level in ("unstable", "invalid"))
-    why = _sentence(max(sorted(set(sentences)), key=sentences.count)) if sentences else "The machine was disturbed."
-    yield Finding(
-        what=f"{len(bad)} of {len(measured)} runs were disturbed by the machine.",
-        why=why,
-        command="accel doctor",
-        weight=65,
-    )
-
-
-def _floor(floors: Mapping[Paired, Floor], record: StudyRecord) -> Iterator[Finding]:
-    largest = max((f.value for f in floors.values()), default=0.0)
-    if largest > 0.05:
-        change = words.percent(math.expm1(largest))
-        yield Finding(
-            what=f"The original differs from itself by up to {change} here.",
-            why="Measured twice in each block; differences below that can't be told from noise on this machine.",
-            command=_again(record, "--profile shared"),
-            weight=52,
-        )
-
-
-def _nothing(rows: Sequence[Row], answers: Sequence[Answer]) -> Iterator[Finding]:
-    if not answers or not all(a.keeps_baseline and a.evidence != "none" for a in answers):
+def _nothing(seen: Seen) -> Iterator[Finding]:
+    if not seen.answers or not all(a.keeps_baseline and a.evidence != "none" for a in seen.answers):
         return
     raced: list[Comparison] = [
-        c for r in rows for c in (r.speedup_latency, r.speedup_batch, r.speedup_online) if c and r.status == "ok"
+        c for r in seen.rows for c in (r.speedup_latency, r.speedup_batch, r.speedup_online) if c and r.status == "ok"
     ]
     if raced and all(c.verdict == "SLOWER" for c in raced):
         yield Finding(
@@ -248,15 +169,9 @@ def _nothing(rows: Sequence[Row], answers: Sequence[Answer]) -> Iterator[Finding
         )
 
 
-def _sentence(text: str) -> str:
-    text = text.strip().rstrip(".")
-    return f"{text[0].upper()}{text[1:]}." if text else ""
-
-
 def _list(row: Row) -> str:
     technique = row.variant.compression[-1].name if row.variant.compression else row.variant.backend.name
     return f"accel list {technique}"
 
 
-def _again(record: StudyRecord, option: str) -> str:
-    return f"{record.command} {option}"
+RULES: tuple[Callable[[Seen], Iterator[Finding]], ...] = (_of_rows, _of_winners, _others, _nothing)

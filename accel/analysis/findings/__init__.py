@@ -1,0 +1,32 @@
+"""What was noticed, why does it matter, and what to type next? Weightiest first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from accel.analysis.conclusion import Answer, Finding, Row, StudyRecord
+from accel.analysis.findings import load, machine, study, variants
+from accel.analysis.findings.seen import Seen
+from accel.analysis.paired import Floor, Paired
+from accel.analysis.runs import Run
+from accel.result import Result
+
+
+def findings(
+    rows: Sequence[Row],
+    answers: Sequence[Answer],
+    record: StudyRecord,
+    results: Sequence[Result],
+    floors: Mapping[Paired, Floor],
+    runs: Sequence[Run] = (),
+) -> tuple[Finding, ...]:
+    """Everything worth a line, ordered by weight, then by text; a page shows the first few."""
+    seen = Seen(
+        record=record, rows=tuple(rows), answers=tuple(answers), results=tuple(results), floors=floors, runs=tuple(runs)
+    )
+    found = [f for theme in (variants, machine, load, study) for rule in theme.RULES for f in rule(seen)]
+    unique = {f.what: f for f in sorted(found, key=lambda f: (f.weight, f.what))}
+    return tuple(sorted(unique.values(), key=lambda f: (-f.weight, f.what)))
+
+
+__all__ = ["findings"]

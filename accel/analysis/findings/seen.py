@@ -1,0 +1,66 @@
+"""What every rule may look at, and a few words they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from accel.analysis.conclusion import Answer, Row, StudyRecord
+from accel.analysis.paired import Floor, Paired
+from accel.analysis.runs import Run
+from accel.result import Result
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A study as its rules see it: rows and answers, all results, those of them that have a readable trace as runs."""
+
+    record: StudyRecord
+    rows: tuple[Row, ...]
+    answers: tuple[Answer, ...]
+    results: tuple[Result, ...]
+    floors: Mapping[Paired, Floor]
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def winners(self) -> tuple[str, ...]:
+        """The variants that are recommended, the original not among them."""
+        return tuple(dict.fromkeys(a.winner for a in self.answers if not a.keeps_baseline))
+
+    def winning_rows(self) -> Iterator[Row]:
+        """Their rows."""
+        return (row for row in self.rows if row.name in self.winners)
+
+    def at_s(self, unix_ns: int) -> float:
+        """Seconds since the study began."""
+        return (unix_ns - self.record.created_unix_ns) * 1e-9
+
+
+def sentence(text: str) -> str:
+    """With a capital and one full stop; "" stays.
+
+    >>> sentence("the host took 3 %")
+    'The host took 3 %.'
+    """
+    text = text.strip().rstrip(".")
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def again(record: StudyRecord, option: str) -> str:
+    """The command that was typed, with one more option."""
+    return f"{record.command} {option}"
+
+
+def resumed(record: StudyRecord, option: str) -> str:
+    """The command that goes on with this study; where its folder isn't known from the command, it is named by word."""
+    out = "" if "--out" in record.command else " --out FOLDER"
+    return f"{record.command}{out} --resume {option}".replace(" --resume --resume", " --resume")
+
+
+def listed(words: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`.
+
+    >>> listed(["1", "2", "5"])
+    '1, 2 and 5'
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
