@@ -31,7 +31,7 @@ def there(pairs: Sequence[tuple[Run, Trial]], claim: float) -> dict[str, Any]:
     rate = below[-1][1].rate
     chosen = [(r, t) for r, t in below if t.rate >= rate * (1 - 1e-3)]
     latency = [r.latency_s for r, _ in chosen]
-    service = [r.trace.ok().service_ns * 1e-9 for r, _ in chosen if r.trace is not None]
+    service = [np.asarray(r.trace.ok().service_ns * 1e-9, np.float64) for r, _ in chosen if r.trace is not None]
     good = [t.goodput for _, t in chosen]
     return {
         **{name: _quantile(latency, p) for name, p in _PERCENTILES.items()},

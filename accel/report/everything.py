@@ -62,6 +62,7 @@ def table(conclusion: Conclusion) -> Table:
         (f"p99, {unit}", "one request at a time, closed loop", lambda r: _number(r.p99, scale)),
         ("items/s", "batch mode, at the best size found", _throughput),
         ("requests/s", "online, within the SLO, from schedule", _rate),
+        ("at that rate", "latency from schedule; beneath: service time of the same requests, and goodput", _there),
         ("× latency", "speed-up of p50 against the original", lambda r: _ratio(r, r.speedup_latency)),
         ("× batch", "speed-up of throughput against the original", lambda r: _ratio(r, r.speedup_batch)),
         ("× online", "speed-up of requests/s against the original", lambda r: _ratio(r, r.speedup_online)),
@@ -143,6 +144,16 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("speed-up", "always against the baseline, always with its interval; above 1 is faster"),
     ("guard", "the accuracy limit"),
     ("SLO", "the latency limit"),
+    ("goodput", "requests a second that were answered within the limit"),
+    ("keeps up", "the queue doesn't grow while requests come at this rate"),
+    ("nonmonotone", "a lower rate was slower than a higher one, so a rate below the claim may be late too"),
+    ("unconfirmed", "fresh trials at the claimed rate lay above the limit on average"),
+    ("indicative", "from too few requests to carry the percentile: proves nothing"),
+    (
+        "Holm",
+        "of several candidates compared at once, each is held to a stricter level, so that chance alone wins rarely",
+    ),
+    ("valid, unstable, invalid", "may decide; shown, but can't decide; counts nowhere"),
     ("FASTER, SLOWER", "the 95 % interval excludes no change, and the difference is large enough to count here"),
     ("EQUIVALENT", "shown to differ by less than what counts here"),
     ("INCONCLUSIVE", "not shown either way"),
@@ -170,7 +181,30 @@ def _throughput(row: Row) -> Cell:
 def _rate(row: Row) -> Cell:
     if row.online is None:
         return _cell(words.NOTHING)
-    return _number(row.online.rate, 1.0, "indicative" if row.online.predicted else "", words.policy(row.online.policy))
+    flagged = ", ".join(flag.replace("_", " ") for flag in words.flags(row.online))
+    return _number(row.online.rate, 1.0, flagged, words.policy(row.online.policy))
+
+
+def _there(row: Row) -> Cell:
+    """The median and the deepest percentile at the claimed rate, from schedule; service time beside them."""
+    names = [] if row.online is None else [n for n in ("p50", "p90", "p99") if _known(getattr(row.online, n))]
+    if row.online is None or not names:
+        return _cell(words.NOTHING)
+    chosen = list(dict.fromkeys((names[0], names[-1])))
+    latency = [getattr(row.online, name) for name in chosen]
+    service = [getattr(row.online, f"service_{name}") for name in chosen]
+    scale, unit = words.latency_scale(max(e.value for e in latency))
+    served = f"service {_several(service, scale)} {unit}" if all(map(_known, service)) else ""
+    good = f"goodput {words.value_of(row.online.goodput)}/s" if _known(row.online.goodput) else ""
+    return _cell(f"{_several(latency, scale)} {unit}", " / ".join(chosen), served, good)
+
+
+def _known(estimate: Estimate | None) -> bool:
+    return words.value_of(estimate) != words.NOTHING
+
+
+def _several(estimates: list[Estimate], scale: float) -> str:
+    return " / ".join(words.value_of(e, scale) for e in estimates)
 
 
 def _ratio(row: Row, comparison: Comparison | None) -> Cell:
@@ -178,7 +212,8 @@ def _ratio(row: Row, comparison: Comparison | None) -> Cell:
     if comparison is None or value == words.NOTHING:
         return _cell(words.NOTHING)
     kind = comparison.verdict.lower() if row.status == "ok" else ""
-    return _cell(value, words.ends_of(comparison.ratio), comparison.verdict, comparison.reason, kind=kind)
+    among = f"Holm, one of {comparison.holm_k}" if comparison.holm_k > 1 else ""
+    return _cell(value, words.ends_of(comparison.ratio), comparison.verdict, comparison.reason, among, kind=kind)
 
 
 def _accuracy(row: Row) -> Cell:

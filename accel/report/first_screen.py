@@ -137,7 +137,7 @@ def _online(conclusion: Conclusion) -> Card:
             *_shared_facts(row, original),
             _start(row),
         ),
-        doubts=_doubts(answer, there.rate.validity, predicted=there.predicted),
+        doubts=_doubts(answer, there.rate.validity, words.flags(there)),
         code=words.code(conclusion, "online"),
     )
 
@@ -239,10 +239,8 @@ def _start(row: Row) -> tuple[str, str]:
     return "start-up", words.seconds_or_dash(row.set_up.start_s if row.set_up is not None else None)
 
 
-def _doubts(answer: Answer, validity: str, *, predicted: bool = False) -> tuple[str, ...]:
-    found = [_EVIDENCE[answer.evidence]]
-    if predicted:
-        found.append("indicative: trials too short for this percentile")
+def _doubts(answer: Answer, validity: str, flags: tuple[str, ...] = ()) -> tuple[str, ...]:
+    found = [_EVIDENCE[answer.evidence], *(words.FLAGS.get(flag, flag) for flag in flags)]
     if validity != "valid":
         found.append(validity)
     return tuple(filter(None, found))

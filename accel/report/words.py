@@ -12,7 +12,7 @@ import shlex
 from typing import Literal
 
 from accel.analysis import Estimate
-from accel.analysis.conclusion import Comparison, Conclusion, Row, StudyRecord
+from accel.analysis.conclusion import Comparison, Conclusion, Online, Row, StudyRecord
 from accel.analysis.wording import half_width as half_width
 from accel.analysis.wording import rounded as rounded
 from accel.recipe import Variant
@@ -20,6 +20,14 @@ from accel.result import Quality
 from accel.units import show_bytes, show_seconds
 
 NOTHING = "–"
+FLAGS = {
+    "unconfirmed": "unconfirmed: fresh trials there were above the limit",
+    "nonmonotone": "nonmonotone: a lower rate was slower",
+    "generator_limited": "no higher rate could be offered",
+    "indicative": "indicative: trials too short for this percentile",
+    "bracket": "a bracket, no fit",
+}
+"""What must be said beside a rate within the SLO, by the word in `Online.flags`."""
 _DAY = "%-d %b %Y"
 
 
@@ -201,6 +209,13 @@ def policy(text: str) -> str:
 def bytes_or_dash(count: int | None) -> str:
     """`23 MB`, or a dash."""
     return NOTHING if count is None else show_bytes(count)
+
+
+def flags(online: Online) -> tuple[str, ...]:
+    """The words that must stand beside a rate, those of studies made before there were flags included."""
+    older = ("indicative",) if online.predicted and "indicative" not in online.flags else ()
+    slow = ("doesn't keep up",) if online.keeps_up is False else ()
+    return (*online.flags, *older, *slow)
 
 
 def seconds_or_dash(value: float | None) -> str:
