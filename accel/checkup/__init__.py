@@ -1,5 +1,7 @@
-"""What `accel doctor` finds out: what can run here (`look`), what this machine can show (`measure`), why arrivals count
-(`freeze`).
+"""What `accel doctor` finds out.
+
+look: what can run here. freeze: why it matters how requests arrive (--prove). measure: what this machine can show
+(--measure), from clocks, contests of things with themselves, and their projection; smaller: what would show more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`accel doctor`: what is installed, what this machine can do, how noisy it is now, what is missing."""
+"""`accel doctor`: what is installed, what this machine can do, how noisy it is now; what it can show, and why."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accel.errors import NothingMeasured
+from accel.errors import InputError, NothingMeasured
 from accel.units import show_bytes
 
 if TYPE_CHECKING:
@@ -15,11 +15,25 @@ if TYPE_CHECKING:
 
 
 @click.command("doctor")
-def command() -> int:
+@click.option(
+    "--measure", is_flag=True, help="Measure the machine itself: what is the smallest difference it can show?"
+)
+@click.option("--prove", is_flag=True, help="Freeze a known engine and show what a closed loop hides (under 60 s).")
+@click.option("--budget", default="4m", show_default=True, help="How long --measure may take, at most 10m.")
+@click.option("--json", "as_json", is_flag=True, help="Print what --measure or --prove found as JSON.")
+def command(measure: bool, prove: bool, budget: str, as_json: bool) -> int:
     """Say what is installed, what this machine can do, how noisy it is right now, and what is missing.
 
-    Takes a few seconds. Fails only if no backend can run.
+    Takes a few seconds, more with --measure or --prove. Fails only if no backend can run.
     """
+    if measure and prove:
+        raise InputError("Give --measure or --prove, not both: each needs the machine for itself.")
+    if prove:
+        return _prove(as_json)
+    if measure:
+        return _measure(budget, as_json)
+    if as_json:
+        raise InputError("`accel doctor --json` needs --measure or --prove.")
     from accel import checkup
 
     found = checkup.examine()
@@ -27,6 +41,44 @@ def command() -> int:
     if not found.can_run:
         raise NothingMeasured("No backend can run here. Install one with: pip install onnxruntime")
     return 0
+
+
+def _prove(as_json: bool) -> int:
+    from accel.checkup import freeze
+    from accel.cli import proof
+    from accel.cli.progress import Progress
+
+    with Progress() as progress:
+        found = freeze.prove(tell=progress.stage)
+    if as_json:
+        click.echo(_json(found))
+    else:
+        click.echo("\n".join(proof.lines(found, unicode=_draws_unicode())))
+    return 0
+
+
+def _measure(budget: str, as_json: bool) -> int:
+    from accel.checkup import measure
+    from accel.cli import measured
+    from accel.cli.progress import Progress
+
+    budget_s = measure.budget(budget)
+    with Progress() as progress:
+        found = measure.measure(budget_s, progress.stage)
+    click.echo(_json(found) if as_json else "\n".join(measured.lines(found)))
+    return 0
+
+
+def _json(found: object) -> str:
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(found), indent=1).decode()
+
+
+def _draws_unicode() -> bool:
+    import sys
+
+    return (sys.stdout.encoding or "").lower().startswith("utf")
 
 
 def _lines(found: Checkup) -> list[str]:
