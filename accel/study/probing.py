@@ -79,7 +79,7 @@ def _turn(
         scenario=Named("single_stream", paused if gap_s else {}),
         batching=Named("single"),
         duration_s=duration_s,
-        trial=30_000 + trial,
+        trial=40_000 + trial,
         role="baseline" if name == funnel.record.baseline else "candidate",
         inputs="same" if same else "unique",
     )
