@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from accel.measurement.machine import Machine
     from accel.model import Facts, Model
 
+_FACTORS = 65_536
+"""So many calls until the drawn factors repeat: more than the trials of one experiment make."""
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Stub(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A batch of n takes `fixed_s + n * item_s` seconds, spent working ("spin") or waiting ("sleep").
 
-    scatter: sigma of a lognormal factor (median 1) on every call, seeded. drift_per_s: by how much of itself the
-    service time grows in each second since the engine was opened.
+    scatter: sigma of a lognormal factor (median 1) on every call, seeded. exponential: a factor of mean 1 from the
+    exponential distribution on every call, so that queueing theory knows the answer. drift_per_s: by how much of itself
+    the service time grows in each second since the engine was opened.
     """
 
     runs: ClassVar[tuple[str, ...]] = ("onnx", "torch", "openvino", "callable")
@@ -37,6 +40,7 @@ class Stub(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     fixed_s: NotNegative = 0.0
     wait: Literal["spin", "sleep"] = "spin"
     scatter: NotNegative = 0.0
+    exponential: bool = False
     drift_per_s: float = 0.0
 
     def env(self) -> dict[str, str]:
@@ -75,8 +79,11 @@ class StubEngine:
         self._first = artefact.input_names[0]
         self._dtypes = {t.name: np.dtype(t.dtype) for t in artefact.inputs}
         self._opened_ns = time.perf_counter_ns()
-        factors = np.exp(np.random.Generator(np.random.PCG64(0)).normal(0.0, stub.scatter, 4096))
-        self._factors: list[float] = factors.tolist()
+        rng = np.random.Generator(np.random.PCG64(0))
+        factors = np.exp(rng.normal(0.0, stub.scatter, _FACTORS))
+        if stub.exponential:
+            factors *= rng.exponential(size=_FACTORS)
+        self._factors: list[float] = factors.tolist() if stub.scatter or stub.exponential else []
         self._calls = 0
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
@@ -85,7 +92,7 @@ class StubEngine:
         n = len(inputs[self._first])
         stub = self._stub
         seconds = stub.fixed_s + n * stub.item_s
-        if stub.scatter:
+        if self._factors:
             seconds *= self._factors[self._calls % len(self._factors)]
         if stub.drift_per_s:
             seconds *= 1.0 + stub.drift_per_s * (start - self._opened_ns) * 1e-9
