@@ -15,6 +15,7 @@ from accel import plugins
 from accel.errors import MissingLibrary
 from accel.measurement import noise
 from accel.measurement.machine import Machine, detect
+from accel.measurement.snapshot import snapshot
 from accel.result import Witness
 from accel.units import show_bytes
 
@@ -107,14 +108,14 @@ def import_problem(package: str, timeout_s: float = 120.0) -> str:
 
 def listen(seconds: float, now_ns: Callable[[], int] = time.perf_counter_ns) -> Noise:
     """Do equal pieces of work for `seconds` and watch what disturbs them."""
-    before = noise.snapshot()
+    before = snapshot()
     end = now_ns() + int(seconds * 1e9)
     pieces: list[int] = []
     while not pieces or now_ns() < end:
         start = now_ns()
         sum(range(20_000))
         pieces.append(now_ns() - start)
-    witnesses, missing = noise.judge(before, noise.snapshot())
+    witnesses, missing = noise.judge(before, snapshot())
     median, late = np.quantile(np.asarray(pieces, np.int64), (0.5, 0.99))
     spread = float(late / max(median, 1.0) - 1.0)
     return Noise(seconds=seconds, spread=spread, witnesses=tuple(witnesses), missing=tuple(missing))

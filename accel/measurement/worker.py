@@ -6,6 +6,7 @@ It loads no toolchain and as few packages as can be, so that pools, arenas and p
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -17,15 +18,17 @@ from accel import plugins
 from accel.batching import Batcher
 from accel.compilation import Backend, Engine
 from accel.errors import MissingLibrary, VariantError
-from accel.measurement import checking, loop, memory, noise
+from accel.measurement import checking, energy, loop, memory, noise, nvml, steady
+from accel.measurement.canary import canary_s
 from accel.measurement.clock import Clock, SystemClock
 from accel.measurement.feeding import Feed
 from accel.measurement.outputs import save_outputs, split_rows
 from accel.measurement.protocol import serve, stage
-from accel.measurement.trace import ERROR, UNFINISHED
+from accel.measurement.snapshot import Snapshot, snapshot
+from accel.measurement.trace import ERROR, OK, UNFINISHED, Trace
 from accel.measurement.warmup import sizes_taken, warm_up
 from accel.plugins import Named
-from accel.result import Memory
+from accel.result import Memory, Steady
 from accel.samples.store import Samples
 from accel.scenarios import Plan, Scenario
 
@@ -52,6 +55,16 @@ class MeasureCommand(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Literal["unique", "same"] = "unique"
 
 
+class _Watched(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen around one run."""
+
+    before: Snapshot
+    after: Snapshot
+    canary_s: tuple[float, float]
+    memory: Memory
+    meter: energy.Meter
+
+
 class Worker:
     """One opened engine with its samples in memory."""
 
@@ -60,6 +73,7 @@ class Worker:
         self._ran = False
         self._seen: set[int] = set()
         self._peaks = Memory()
+        self._gpus = nvml.find()
 
     def open(self, command: dict[str, Any]) -> dict[str, Any]:
         """Import the runtime, then open the artefact; both timed apart, memory peaks apart."""
@@ -117,32 +131,47 @@ class Worker:
         clock = SystemClock() if given.workers == 1 else SystemClock(spin_ns=0)
         self._warm_up(batcher, plan, given, clock)
         stage("measuring")
-        memory.reset_peak()
-        before = noise.snapshot()
-        outcome = loop.run(
-            plan,
-            batcher,
-            self._feed,
-            clock,
-            workers=given.workers,
-            drain_ns=round(given.drain_s * 1e9),
-            capture=checking.chosen(plan, seed=given.seed, trial=given.trial),
-        )
-        after = noise.snapshot()
+        watched, outcome = self._watched(plan, batcher, given, clock)
         stage("writing the trace")
+        settled = steady.of_trace(outcome.trace)
+        # Only where an answer issues the next request: elsewhere requests wait for those before them, in or out.
+        trace = steady.without_warm_up(outcome.trace, settled) if plan.due_ns is None else outcome.trace
+        requests = int((trace.counted().status == OK).sum())
+        drawn, doubt = energy.total(watched.meter.readings, watched.meter.packages, requests=requests)
         return {
-            "trace_sha256": outcome.trace.save(Path(given.out)),
-            "n": len(outcome.trace),
+            "trace_sha256": trace.save(Path(given.out)),
+            "n": len(trace),
             "wall_s": outcome.wall_ns * 1e-9,
-            "cpu_s": after.cpu_s - before.cpu_s,
-            "memory": msgspec.to_builtins(self._memory()),
+            "cpu_s": watched.after.cpu_s - watched.before.cpu_s,
+            "memory": msgspec.to_builtins(watched.memory),
             "schedule_sha256": plan.sha256,
-            "inputs": given.inputs,
-            "notes": list(plan.notes),
             "latency": scenario.latency,
             "errors": list(outcome.errors),
-            **_judged(outcome, given, reference, (before, after), open_loop=_is_open(plan)),
+            "steady": msgspec.to_builtins(settled),
+            "canary_s": watched.canary_s,
+            "energy": msgspec.to_builtins(drawn),
+            "inputs": given.inputs,
+            "notes": [*plan.notes, *([doubt] if drawn is not None and doubt else [])],
+            **_judged(outcome, given, reference, watched, open_loop=_is_open(plan), settled=settled, trace=trace),
         }
+
+    def _watched(
+        self, plan: Plan, batcher: Batcher, given: MeasureCommand, clock: Clock
+    ) -> tuple[_Watched, loop.Outcome]:
+        """The run itself, between two canaries, two snapshots and the readings of the energy counters."""
+        capture = checking.chosen(plan, seed=given.seed, trial=given.trial)
+        first_s = canary_s()
+        memory.reset_peak()
+        with energy.Meter(self._gpus, wanted=given.duration_s >= energy.LEAST_S) as meter:
+            before = snapshot(nvml=self._gpus)
+            drain_ns = round(given.drain_s * 1e9)
+            outcome = loop.run(
+                plan, batcher, self._feed, clock, workers=given.workers, drain_ns=drain_ns, capture=capture
+            )
+            after = snapshot(nvml=self._gpus)
+        held = self._memory()
+        watched = _Watched(before=before, after=after, canary_s=(first_s, canary_s()), memory=held, meter=meter)
+        return watched, outcome
 
     def _opened(self) -> Engine:
         if self._engine is None:
@@ -168,7 +197,10 @@ class Worker:
 
     def _memory(self) -> Memory:
         return msgspec.structs.replace(
-            self._peaks, peak_run_bytes=memory.peak_bytes(), private_bytes=memory.private_bytes()
+            self._peaks,
+            peak_run_bytes=memory.peak_bytes(),
+            private_bytes=memory.private_bytes(),
+            gpu_bytes=None if self._gpus is None else self._gpus.process_bytes(os.getpid()),
         )
 
 
@@ -176,15 +208,17 @@ def _judged(
     outcome: loop.Outcome,
     given: MeasureCommand,
     reference: checking.Reference | None,
-    snapshots: tuple[noise.Snapshot, noise.Snapshot],
+    watched: _Watched,
     *,
     open_loop: bool,
+    settled: Steady,
+    trace: Trace,
 ) -> dict[str, Any]:
-    """Check and witnesses of a finished run, as plain data."""
-    trace = outcome.trace
+    """Check and witnesses of a finished run, as plain data; `trace` is the outcome's without what was cut off."""
     found, not_finite = checking.check(outcome.captured, trace.sample, reference, given.check_limit)
-    witnesses, missing = noise.judge(*snapshots)
+    witnesses, missing = noise.judge(watched.before, watched.after)
     witnesses.append(noise.judge_lag(trace, given.workers, open_loop=open_loop))
+    witnesses.append(noise.judge_steady(settled, cut=trace is not outcome.trace))
     failed, unfinished = (int((trace.status == kind).sum()) for kind in (ERROR, UNFINISHED))
     witnesses.append(noise.judge_answers(failed, unfinished, not_finite))
     return {

@@ -15,19 +15,21 @@ WITNESSES: dict[str, tuple[str, str]] = {
     "W1": ("stolen", "share of processor time that the host took away"),
     "W2": ("throttled", "share of CPU-quota periods that were throttled"),
     "W3": ("waiting", "what runnable threads waited for a processor, as a share of what they ran"),
-    "W4": ("switched", "involuntary switches, as a multiple of the usual"),
+    "W4": ("switched", "how often a second a thread lost the processor against its will"),
     "W5": ("stood still", "share of time in which everything waited for memory or disk"),
     "W5F": ("from disk", "pages that had to be read from disk"),
     "W6": ("frequency", "range of the clock frequency"),
+    "W6T": ("heat", "how often heat slowed the processor"),
+    "W6G": ("GPU slowed", "reasons for which the GPU was slowed"),
     "W7": ("canary", "change of a fixed piece of work against its usual time"),
     "W8": ("clock", "how far the clock was steered, in parts per million"),
+    "W8S": ("asleep", "seconds the machine was asleep"),
     "W9": ("harness late", "lateness of the harness; 1 is the limit"),
-    "W10": ("steady", "whether the service times settled"),
-    "W11": ("harness CPU", "processor time of the harness while something else was measured"),
+    "W10": ("steady", "by how much the level of the service times changed"),
     "W12": ("A/A", "the original against itself"),
     "W13": ("errors", "failed requests and outputs that are no numbers"),
 }
-_SHARES = frozenset({"W1", "W2", "W3", "W5", "W6", "W7", "W11", "W12"})
+_SHARES = frozenset({"W1", "W2", "W3", "W5", "W6", "W7", "W10", "W12"})
 _LEVELS: tuple[Level, ...] = ("valid", "unstable", "invalid")
 _RANKS = {"ok": 0, "warn": 1, "unstable": 2, "invalid": 3}
 _STEADY = {

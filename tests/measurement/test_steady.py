@@ -9,6 +9,7 @@ import pytest
 
 from accel.measurement.steady import LEAST, label, of_trace, without_warm_up
 from accel.measurement.trace import Trace
+from accel.result import Steady
 
 Float = npt.NDArray[np.float64]
 
@@ -145,6 +146,12 @@ def test_batches_are_held_against_their_own_size() -> None:
     service = 1e6 * sizes * noise(300)
     assert label(service).label != "flat", "without that the larger batches would look like a slowdown"
     assert of_trace(trace_of(service, sizes)).label == "flat"
+
+
+def test_a_run_of_a_few_milliseconds_is_short_however_many_calls() -> None:
+    series = np.repeat([60_000.0, 20_000.0], [100, 400])
+    assert label(series).label == "warmup"
+    assert of_trace(trace_of(series)) == msgspec.convert({"label": "short", "n": 495}, Steady)
 
 
 def test_failed_and_unfinished_requests_are_not_looked_at() -> None:

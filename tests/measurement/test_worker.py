@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from accel.measurement import noise
 from accel.measurement.isolation import Child, ChildFailed
 from accel.measurement.outputs import load_ids, load_outputs, save_outputs
 from accel.measurement.trace import Trace
@@ -83,7 +84,12 @@ def test_single_stream_leaves_a_trace_that_is_what_the_reply_says(child: Child, 
     assert reply["check"] is None
     assert reply["errors"] == []
     named = {w["id"] for w in reply["witnesses"]} | {m.partition(":")[0] for m in reply["witness_missing"]}
-    assert named == {"W1", "W2", "W3", "W5", "W5F", "W9", "W13"}
+    assert named == set(noise.TABLE)
+    assert reply["steady"]["n"] == 300
+    assert reply["steady"]["label"] == "short", "300 calls of microseconds"
+    assert all(0 < s < 1 for s in reply["canary_s"])
+    assert reply["energy"] is None, "no window of 10 s"
+    assert reply["memory"]["gpu_bytes"] is None or reply["memory"]["gpu_bytes"] >= 0
 
 
 def test_same_seed_and_trial_give_the_same_schedule(child: Child, folder: Path) -> None:
