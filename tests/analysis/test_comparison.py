@@ -87,17 +87,18 @@ def test_too_few_blocks_say_nothing() -> None:
     assert compare(pairs([0.5, 0.5]), better="lower", delta=DELTA, evidence="blocks") is None
 
 
-def test_unstable_blocks_are_left_out_until_they_are_too_many() -> None:
-    blocks = [Pair(block=i, base=1.0, candidate=0.5 + 0.001 * i, stable=i > 0) for i in range(6)]
-    one = compare(blocks, better="lower", delta=DELTA, evidence="blocks")
-    assert one is not None
-    assert (one.verdict, one.ratio.n) == ("FASTER", 5)
-    many = [Pair(block=i, base=1.0, candidate=0.5 + 0.001 * i, stable=i > 2) for i in range(6)]
-    found = compare(many, better="lower", delta=DELTA, evidence="blocks")
+@pytest.mark.parametrize("disturbed", [0, 1, 3, 4])
+def test_disturbed_blocks_are_left_out_while_three_others_remain(disturbed: int) -> None:
+    clean = [Pair(block=i, base=1.0, candidate=0.5 + 0.001 * i) for i in range(disturbed, 6)]
+    hit = [Pair(block=i, base=1.0, candidate=0.9, stable=False) for i in range(disturbed)]
+    found = compare([*hit, *clean], better="lower", delta=DELTA, evidence="blocks")
     assert found is not None
-    assert found.verdict == "INCONCLUSIVE"
-    assert found.reason.startswith("unstable")
-    assert found.ratio.validity == "unstable"
+    if disturbed <= 3:
+        assert (found.verdict, found.ratio.n, found.ratio.validity) == ("FASTER", 6 - disturbed, "valid")
+        assert (f"{disturbed} disturbed" in found.ratio.method) == bool(disturbed)
+    else:
+        assert (found.verdict, found.ratio.n, found.ratio.validity) == ("INCONCLUSIVE", 6, "unstable")
+        assert found.reason.startswith("unstable: 4 of 6")
 
 
 def test_floor_raises_delta_only_above_the_profile_s_minimum() -> None:
