@@ -62,9 +62,9 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """One way to see the freeze: quantiles in seconds of `requests` requests of one run.
+    """One way to see the freeze: quantiles in seconds of all `requests` requests of one run.
 
-    waited: how many took more than 10 x D. line: the worst latency in each sixtieth of the run, in seconds.
+    waited: how many took more than 10 D. line: the worst latency in each sixtieth of the run, in seconds.
     """
 
     what: str
@@ -139,7 +139,8 @@ def scenario_of(freeze: Freeze, latency: str) -> tuple[Named, Target]:
     """The scenario of a view: one client that waits for its answer, or equal gaps whatever happens."""
     if latency == "closed loop":
         return Named("single_stream"), "latency"
-    return Named("server", {"rate": freeze.rate, "arrivals": "constant"}), "online"
+    fields = {"rate": freeze.rate, "arrivals": "constant", "lead_s": 0.0, "tail_s": 0.0}
+    return Named("server", fields), "online"
 
 
 def _result(fields: dict[str, Any]) -> Result:
@@ -147,26 +148,26 @@ def _result(fields: dict[str, Any]) -> Result:
 
 
 def view(trace: Trace, freeze: Freeze, what: str) -> View:
-    """What a trace says, by accel's own percentiles."""
-    counted = trace.counted().ok()
-    latency_s = counted.latency_ns * 1e-9
+    """What a whole trace says, by accel's own percentiles: a freeze must not be taken for a warm-up and left out."""
+    answered = trace.ok()
+    latency_s = answered.latency_ns * 1e-9
     p50, p90, p95, p99 = (quantile(latency_s, p) for p in _LEVELS)
     return View(
         what=what,
-        requests=len(counted),
+        requests=len(answered),
         waited=int((latency_s > 10 * freeze.service_s).sum()),
         p50_s=p50,
         p90_s=p90,
         p95_s=p95,
         p99_s=p99,
         max_s=float(latency_s.max()),
-        line=_line(counted, freeze),
+        line=_line(answered, freeze),
     )
 
 
-def _line(counted: Trace, freeze: Freeze) -> tuple[float, ...]:
+def _line(answered: Trace, freeze: Freeze) -> tuple[float, ...]:
     """The worst latency in each sixtieth of the run, by due time; 0 where nothing was due."""
-    at = (counted.due - counted.due[0]) * 1e-9 / freeze.duration_s * _COLUMNS
+    at = (answered.due - answered.due[0]) * 1e-9 / freeze.duration_s * _COLUMNS
     worst = np.zeros(_COLUMNS)
-    np.maximum.at(worst, np.clip(at.astype(np.int64), 0, _COLUMNS - 1), counted.latency_ns * 1e-9)
+    np.maximum.at(worst, np.clip(at.astype(np.int64), 0, _COLUMNS - 1), answered.latency_ns * 1e-9)
     return tuple(float(v) for v in worst)

@@ -54,7 +54,8 @@ def _clocks(clocks: Clocks) -> list[str]:
     """Clock and waits."""
     drift = "no raw clock to compare with"
     if clocks.ppm is not None:
-        drift = f"{clocks.ppm:+.1f} ppm against the raw clock in {show_seconds(clocks.over_s)} (one reading)"
+        off = round(clocks.ppm, 1) + 0.0
+        drift = f"{off:+.1f} ppm against the raw clock in {show_seconds(clocks.over_s)} (one reading)"
     waits = [f"  {w.what}: p50 {_time(w.p50)}, p99 {_time(w.p99)}" for w in clocks.waits]
     return [
         f"Clock: {clocks.name}",
@@ -134,6 +135,8 @@ def _smallest(found: Measured) -> list[str]:
     why = "what is raced runs on the processor" if found.machine.gpus else "there is no GPU here"
     limits = worst(found.contests)
     said = ", ".join(f"{_percent(limits[p][1].difference)} in `{p}`" for p in _PROFILES if p in limits)
+    short = [f"`{p}`" for p in _PROFILES if p not in limits]
+    lacking = f" The time was too short to tell for {', '.join(short)}: give more --budget." if short else ""
     return [
         "The smallest difference this machine can show, by profile [95 % interval]",
         head,
@@ -146,7 +149,7 @@ def _smallest(found: Measured) -> list[str]:
             "  ",
         ),
         "",
-        *_wrapped(f"So: {said}, as long as the machine stays as it was in these minutes."),
+        *_wrapped(f"So: {said}, as long as the machine stays as it was in these minutes.{lacking}"),
     ]
 
 

@@ -38,17 +38,13 @@ def lines(proof: Proof, *, unicode: bool = True) -> list[str]:
         f"Theory says {show_seconds(proof.theory_p99_s)}: measured {off} off.",
         "",
         *wrap(
-            "What it means: a client that waits for its answer sends nothing while the server stands still, so it met "
-            f"the freeze {_times(closed.waited)} in {closed.requests:,} requests. Users come by themselves: "
-            f"{schedule.waited:,} of {schedule.requests:,} waited. So accel times online requests from when they were "
-            "due, and prints a closed loop's latencies only under that name.",
+            "What it means: a client that waits for its answer sends nothing while the server stands still. Of its "
+            f"{closed.requests:,} requests {closed.waited:,} took more than {show_seconds(10 * freeze.service_s)}; of "
+            f"the {schedule.requests:,} of users, who come by themselves, {schedule.waited:,} did. So accel times "
+            "online requests from when they were due, and prints a closed loop's latencies only under that name.",
             _WIDTH,
         ),
     ]
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
 
 
 def _row(name: str, cells: Sequence[str]) -> str:

@@ -67,8 +67,8 @@ def test_prove_says_what_each_view_saw_and_what_it_means(accel_cli: Accel, monke
     for words in (
         "p99 = 2.1 ms; your users waited 1.3 s",
         "1.32 s: measured 1.7 % off",
-        "once in 9,214",
-        "82 of 1,000",
+        "9,214 requests 1 took more than 20 ms",
+        "come by themselves, 82 did",
     ):
         assert words in " ".join(said.out.split())
     assert max(len(line) for line in said.out.splitlines()) <= 80
@@ -99,6 +99,13 @@ def test_measure_ends_with_the_smallest_difference_and_what_would_show_a_smaller
         assert words in text
     assert max(len(line) for line in said.out.splitlines()) <= 80
     assert json.loads(accel_cli("doctor", "--measure", "--json").out)["runs"] == 60
+
+
+def test_a_profile_without_enough_blocks_is_named(accel_cli: Accel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "measure", lambda budget_s, tell: measured(against(NARROW, fresh=False)))
+    said = " ".join(accel_cli("doctor", "--measure").out.split())
+    assert "So: 5 % in `quick`" in said
+    assert "too short to tell for `shared`, `quiet`" in said
 
 
 def test_races_that_were_too_short_say_so(accel_cli: Accel, monkeypatch: pytest.MonkeyPatch) -> None:

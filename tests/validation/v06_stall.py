@@ -79,7 +79,7 @@ def _rows(schedule: Trace, closed: Trace, freeze: Freeze, kind: Kind, seconds: f
             seconds=seconds / 4,
         )
 
-    waits = schedule.counted().ok().latency_ns * 1e-9
+    waits = schedule.ok().latency_ns * 1e-9
     rows = []
     for p in (0.99, 0.97):
         truth, seen = freeze.quantile_s(p), quantile(waits, p)
@@ -89,7 +89,7 @@ def _rows(schedule: Trace, closed: Trace, freeze: Freeze, kind: Kind, seconds: f
     low, high = freeze.stall_s - 1 / freeze.rate, freeze.stall_s + LATE_S
     longest = float(waits.max())
     rows.append(row("longest wait", f"in [{low:.3g}, {high:.3g}] s", f"{longest:.4g} s", low <= longest <= high))
-    waited = closed.counted().ok().latency_ns * 1e-9
+    waited = closed.ok().latency_ns * 1e-9
     there, here = quantile(waited, 0.99), quantile(waits, 0.99)
     contrast = there < CLOSED_P99_S and here > 20 * there and float(waited.max()) > 0.9 * freeze.stall_s
     measured = f"{there * 1e3:.4g} ms of {len(waited)} requests, the longest {waited.max():.4g} s; {here:.4g} s"

@@ -36,7 +36,7 @@ UTILISATIONS = (0.3, 0.6)
 STREAM_RATIO, STREAM_S = 0.01, 30e-6
 OFFLINE_RATIO, SERVER_RATIO = 0.01, 0.03
 RECORDED, RECORDED_SEED, RECORDED_RATE, RECORDED_S = Path(__file__).with_name("loadgen_schedule.csv"), 7, 300.0, 3.0
-LIMIT_S = 3600.0
+LIMIT_S = 2400.0
 
 Figures = dict[str, float]
 """What one side says of one run, in seconds or per second."""
