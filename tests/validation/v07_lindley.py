@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -59,7 +61,11 @@ def _virtual(workers: int) -> tuple[Plan, Trace]:
     plan = _plan(*_scenario(workers, "virtual"), pool=4 * REQUESTS["virtual"])
     rng = np.random.default_rng(workers)
     service = np.rint(SERVICE_S * 1e9 * np.exp(rng.normal(0, SCATTER, 4 * REQUESTS["virtual"]))).astype(np.int64)
-    return plan, simulate(plan, service, workers=workers)
+    with tempfile.TemporaryDirectory() as folder:
+        # Through the file, as every real trace goes: what is stored must be whole nanoseconds.
+        path = Path(folder) / "trace.npz"
+        simulate(plan, service, workers=workers).save(path)
+        return plan, Trace.load(path)
 
 
 def _rows(plan: Plan, trace: Trace, workers: int, kind: Kind) -> list[Row]:
@@ -82,6 +88,10 @@ def _rows(plan: Plan, trace: Trace, workers: int, kind: Kind) -> list[Row]:
     said = f"|measured - replayed end| p50 <= {limits[0] * 1e6:g} µs, p99 <= {limits[1] * 1e6:g} µs"
     measured = f"p50 {p50 * 1e6:.1f} µs, p99 {p99 * 1e6:.1f} µs"
     rows.append(_row(what, said, measured, p50 <= limits[0] and p99 <= limits[1], kind))
+    # Waiting for one's turn is no lateness of the harness (W9 would invalidate every busy server).
+    lag = float(np.quantile(trace.lag_ns(workers), 0.99, method="inverted_cdf")) * 1e-9
+    said = f"lag p99 <= {limits[1] * 1e6:g} µs, although requests queue"
+    rows.append(_row(what, said, f"{lag * 1e6:.1f} µs", lag <= limits[1], kind))
     slope, half = _slope(off_s)
     measured = f"{slope * 1e6:+.2f} ± {half * 1e6:.2f} µs from first to last request"
     rows.append(_row(what, "no drift: the 99 % interval of the slope contains 0", measured, abs(slope) <= half, kind))

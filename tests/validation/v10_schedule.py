@@ -140,7 +140,7 @@ def _lag(trace: Trace, rate: float, kind: Kind, plan: Plan | None = None) -> Row
     counted = trace.counted()
     p50, p99 = (float(np.quantile(counted.lag_ns(), p, method="inverted_cdf")) * 1e-9 for p in (0.5, 0.99))
     limits = (LAG_P50_S, LAG_P99_S) if kind == "real" else (0.0, 0.0)
-    kept = plan is None or bool((trace.due == plan.due_ns).all())
+    kept = plan is None or (bool((trace.due == plan.due_ns).all()) and len(counted) == len(_counted(plan)))
     return _row(
         f"lag of the loop at {rate:g}/s, engine that takes no time, {len(counted)} requests",
         f"p50 <= {limits[0] * 1e6:g} µs, p99 <= {limits[1] * 1e6:g} µs",

@@ -46,7 +46,7 @@ BUGS: tuple[Bug, ...] = (
         what="any percentile is printed from any number of requests",
         rule="22",
         edits=(Edit(_PERCENTILES, "    if n < required(p):\n        return False\n", ""),),
-        red=("V1", "V2"),
+        red=("V1",),
     ),
     Bug(
         name="iid interval under load",

@@ -35,7 +35,7 @@ BUGS: tuple[Bug, ...] = (
         what="requests that were never taken are left out of the trace",
         rule="13",
         edits=(Edit(_LOOP, "count = self.head if self.plan.limit_ns is not None else self.n", "count = self.head"),),
-        red=("V10", "V14"),
+        red=("V7",),
     ),
     Bug(
         name="warm-up counted",
@@ -48,7 +48,7 @@ BUGS: tuple[Bug, ...] = (
                 "counted = index >= 0",
             ),
         ),
-        red=("V8", "V10"),
+        red=("V10",),
     ),
     Bug(
         name="float32 times",
@@ -61,7 +61,7 @@ BUGS: tuple[Bug, ...] = (
                 "np.savez_compressed(file, **{c: getattr(self, c).astype(np.float32) for c in _COLUMNS})",
             ),
         ),
-        red=("V7", "V5"),
+        red=("V7",),
     ),
     Bug(
         name="lag from the schedule",
@@ -74,7 +74,7 @@ BUGS: tuple[Bug, ...] = (
                 "int(self.started[head]) - (due, heapq.heappop(free))[0]",
             ),
         ),
-        red=("V7", "V10", "V14"),
+        red=("V7",),
     ),
     Bug(
         name="realized rate left to chance",
