@@ -1,8 +1,7 @@
 """Was the machine quiet enough to believe this run? What two snapshots and a trace say, against one table of limits.
 
-A source that this machine doesn't have is listed as missing, never read as zero (rules 35, 36). What only shows beside
-the other runs of a study (W4, W7) is judged in `accel.analysis.session_noise`, the comparison of the original with
-itself (W12) in `accel.analysis.race`.
+A source that this machine doesn't have is listed as missing, never read as zero (rules 35, 36). The canary (W7) says
+something only beside the other runs of a study: `accel.analysis.pace`.
 """
 
 from __future__ import annotations
@@ -36,8 +35,9 @@ W3 was calibrated on a two-core virtual machine: 93 runs of six runtimes read 0.
 W6's range of clocks warns and doesn't decide: no machine with changing clocks was there to calibrate it on, and what
 clocks do to a computation is what W7 measures. Heat that slows the processor or the GPU (W6T, W6G) does decide.
 W10 was calibrated on the same machine (`steady.UNSETTLED`): a change of level by 25 % decides, not any.
-W4 is recorded for the comparison within a study. W11 (processor time of the harness) was dropped: accel has no
-dispatcher, what the harness takes between two calls is in the latency, and V11 holds it below 2 microseconds.
+W4 (involuntary switches) is recorded and decides nothing: what a switch costs is the waiting that W3 measures.
+W11 (processor time of the harness) was dropped: accel has no dispatcher, what the harness takes between two calls is in
+the latency, and V11 holds it below 2 microseconds.
 """
 TABLE: dict[str, Limits] = {
     "W1": Limits(0.01, 0.03, 0.20),

@@ -164,8 +164,16 @@ def test_a_quota_is_named_even_where_it_only_warns(record: StudyRecord) -> None:
 
 def test_runs_that_never_settled_are_named_if_they_are_many(record: StudyRecord) -> None:
     def with_labels(*labels: Any) -> list[Result]:
-        return [result(record, i, i, steady=Steady(label=label, n=500)) for i, label in enumerate(labels)]
+        made = []
+        for i, label in enumerate(labels):
+            level = "unstable" if label in ("slowdown", "none") and by > 0.25 else "ok"
+            w10 = witness("W10", level, by, "The engine never settled.")
+            made.append(result(record, i, i, steady=Steady(label=label, n=500, change=by), witnesses=(w10,)))
+        return made
 
+    by = 0.1
+    assert found(record, with_labels("slowdown", "slowdown", "slowdown", "none", "none")) == [], "the weather of a host"
+    by = 0.3
     assert found(record, with_labels("flat", "flat", "flat", "none", "flat", "flat")) == []
     (one,) = found(record, with_labels("flat", "slowdown", "slowdown", "flat", "flat", "none"))
     assert one.what == "`fast` got slower while it was measured in 3 of 6 runs (W10)."

@@ -13,6 +13,7 @@ from accel.analysis import wording as words
 from accel.analysis.comparison import MIN_EFFECTS
 from accel.analysis.conclusion import Comparison, Finding
 from accel.analysis.findings.seen import Seen, again, listed, resumed
+from accel.analysis.pace import pace
 from accel.analysis.paired import Paired, judged, race_of
 from accel.result import Result, Witness
 from accel.units import show_seconds
@@ -30,8 +31,6 @@ _ADVICE = {
 _OWN_FINDING = ("W2", "W9", "W10", "W13")
 """Witnesses about which there is a finding of its own."""
 _MANY = 0.1
-_DRIFT = 0.05
-_FEWEST = 6
 
 
 def _blocks(seen: Seen) -> Iterator[Finding]:
@@ -167,21 +166,20 @@ def _floor(seen: Seen) -> Iterator[Finding]:
 
 
 def _drift(seen: Seen) -> Iterator[Finding]:
-    """W7 over the session: the fixed piece of work in the first and the last third of the runs."""
-    timed = sorted((r.created_unix_ns, float(np.mean(r.canary_s))) for r in seen.results if r.canary_s is not None)
-    third = len(timed) // 3
-    if third < _FEWEST:
+    """W7 over the study: did the fixed piece of work around each run take the same time throughout?"""
+    found = pace(seen.results)
+    if found is None or not (found.drifted or found.uneven):
         return
-    first, last = (float(np.median([s for _, s in part])) for part in (timed[:third], timed[-third:]))
-    change = last / first - 1
-    if abs(change) > _DRIFT:
-        slower = "slower" if change > 0 else "faster"
-        yield Finding(
-            what=f"The machine became {words.percent(abs(change))} {slower} while the study ran (W7).",
-            why="Ratios hold, since all variants took turns; absolute numbers belong to the hour they were taken in.",
-            command="accel doctor --measure",
-            weight=54,
-        )
+    what = f"The machine's own pace varied: {len(found.off)} of {found.runs} runs were over 5 % off the usual (W7)."
+    if found.drifted:
+        slower = "slower" if found.change > 0 else "faster"
+        what = f"The machine became {words.percent(abs(found.change))} {slower} while the study ran (W7)."
+    yield Finding(
+        what=what,
+        why="Ratios hold, since all variants took turns; absolute numbers belong to the hour they were taken in.",
+        command="accel doctor --measure",
+        weight=54,
+    )
 
 
 def _quota(seen: Seen) -> Iterator[Finding]:
@@ -203,7 +201,8 @@ def _steady(seen: Seen) -> Iterator[Finding]:
         runs = [
             r for r in seen.results if r.variant.name == name and r.phase in ("blocks", "confirmation") and r.steady
         ]
-        labels = Counter(r.steady.label for r in runs if r.steady is not None)
+        unsettled = [r for r in runs if any(w.id == "W10" and w.level == "unstable" for w in r.witnesses)]
+        labels = Counter(r.steady.label for r in unsettled if r.steady is not None)
         slow, none = labels["slowdown"], labels["none"]
         if len(runs) < 3 or slow + none <= 0.3 * len(runs):
             continue
