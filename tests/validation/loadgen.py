@@ -73,10 +73,9 @@ def schedule(seed: int, rate: float, seconds: float) -> Int64:
     Exponential gaps from a 32-bit Mersenne Twister, each from two draws, cut to whole nanoseconds (loadgen.cc, and
     libstdc++'s generate_canonical); the first query is due at 0.
     """
-    twister = np.random.MT19937()
-    twister._legacy_seeding(seed)  # type: ignore[attr-defined]  # std::mt19937's own way to spread a seed
     n = round(rate * seconds + 10 * (rate * seconds) ** 0.5 + 10)
-    draws = twister.random_raw(2 * n).astype(np.float64)
+    # RandomState spreads a seed as std::mt19937 does; over the full range its integers are the generator's own words.
+    draws = np.random.RandomState(seed).randint(0, 2**32, 2 * n, dtype=np.uint32).astype(np.float64)
     uniform = (draws[0::2] + draws[1::2] * 2.0**32) / 2.0**64
     gaps = np.floor(-np.log(1 - uniform) / rate * 1e9).astype(np.int64)
     due = np.concatenate([np.zeros(1, np.int64), np.cumsum(gaps)])
