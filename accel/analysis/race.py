@@ -5,6 +5,7 @@ Confirmation (fresh pairs), then blocks, then one screening run a side; a phase 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -64,13 +65,32 @@ def all_paired(
     for phase in phases:
         theirs = _comparable(base, target, phase)
         pairs = {one.row.name: pairs_of(theirs, _comparable(one, target, phase), target) for one in others}
-        found |= judged(pairs, target, floor, delta=delta, evidence=phase)
+        for name, one in judged(pairs, target, floor, delta=delta, evidence=phase).items():
+            # A confirmation that the machine disturbed doesn't take back what undisturbed blocks have shown.
+            if one.ratio.validity == "valid" or not _undisturbed(found[name]):
+                found[name] = one
     return found
+
+
+def _undisturbed(found: Comparison | None) -> bool:
+    return found is not None and found.evidence == "blocks" and found.ratio.validity == "valid"
 
 
 def paired(base: Known, one: Known, target: Paired, record: StudyRecord, floor: Floor) -> Comparison | None:
     """`one` against `base`, any two variants, the only comparison asked about."""
     return all_paired(base, [one], target, record, floor)[one.row.name]
+
+
+def among(
+    ones: Sequence[Known], target: Paired, record: StudyRecord, floor: Floor
+) -> dict[tuple[str, str], Comparison]:
+    """Every two that ran in the same blocks: by (base, other), the second against the first. Holm over all the pairs."""
+    usable = [(k.row.name, _comparable(k, target, "blocks")) for k in ones]
+    pairs = {
+        (base, other): pairs_of(theirs, ours, target)
+        for (base, theirs), (other, ours) in itertools.combinations(usable, 2)
+    }
+    return judged(pairs, target, floor, delta=smallest(record.profile, floor.value), evidence="blocks")
 
 
 def _comparable(one: Known, target: Paired, phase: str) -> list[Run]:

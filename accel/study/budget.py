@@ -72,7 +72,7 @@ class Budget:
 
     def keep_for_closing(self, seconds: float) -> None:
         """Closing the study will take about this long: reading its results, keeping its winners, writing its page."""
-        self.wrap_up_s = max(_WRAP_UP_S, min(seconds + _WRAP_UP_S / 2, 0.9 * self.grace_s))
+        self.wrap_up_s = max(_WRAP_UP_S, min(seconds, 0.9 * self.grace_s))
 
     def fits(self, seconds: float, *, kept_s: float = 0.0) -> bool:
         """True if a step of that length is over before the budget's end, less what is kept for later ones."""
