@@ -28,6 +28,7 @@ within 12 % and its error times this it holds it in 95 to 96 %, and one claim in
 _SLOPES = (1.6, 3.0, 6.0)
 _TOGETHER = math.log(1.06)
 _CERTAIN = 3.0
+_USUAL_SCATTER, _GROUPS = 0.15, 3
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +146,8 @@ def nonmonotone(trials: Sequence[Trial]) -> bool:
     """
     from scipy.optimize import isotonic_regression
 
-    points = sorted((math.log(t.rate), math.log(t.quantile_s)) for t in trials if 0 < t.quantile_s < math.inf)
+    told = [t for t in trials if t.keeps_up and 0 < t.quantile_s < math.inf]
+    points = sorted((math.log(t.rate), math.log(t.quantile_s)) for t in told)
     groups: list[list[tuple[float, float]]] = []
     for point in points:
         if groups and point[0] - groups[-1][0][0] <= _TOGETHER:
@@ -162,10 +164,11 @@ def nonmonotone(trials: Sequence[Trial]) -> bool:
 
 
 def _scatter(groups: Sequence[Sequence[tuple[float, float]]]) -> float:
-    """Standard deviation of ln q at one rate, pooled over groups; 0 where every group is a single trial."""
-    squares = sum(float(np.var([y for _, y in g])) * len(g) for g in groups)
-    df = sum(len(g) - 1 for g in groups)
-    return math.sqrt(squares / df) if df else 0.0
+    """Standard deviation of ln q at one rate: the median over groups, so that one near saturation, where it is several
+    times as large, doesn't hide what happens at low rates. With fewer than three groups to ask, what is usual.
+    """
+    found = [float(np.var([y for _, y in g], ddof=1)) for g in groups if len(g) > 1]
+    return math.sqrt(float(np.median(found))) if len(found) >= _GROUPS else _USUAL_SCATTER
 
 
 def _fit(trials: Sequence[Trial], slo_s: float) -> Capacity | None:
@@ -263,7 +266,7 @@ def _bracket(trials: Sequence[Trial], slo_s: float) -> Capacity:
     high = next((rate for rate in failing if rate > highest), None)
     said = "between rates below all failing and above all passing ones"
     if not passing:
-        said = "no rate tried met the limit"
+        said = "no rate tried met the limit" if not highest else "the lowest rate tried missed the limit"
     elif high is None:
         said = (
             "the highest rate tried; none failed" if not failing else "a higher rate than the lowest failing one passed"

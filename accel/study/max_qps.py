@@ -1,8 +1,8 @@
 """At which rates should a server be tried to find the most requests a second it carries within its SLO?
 
 `max_qps(p, L)` of measurement.md, rule 30 as its section 2 opens: from the predicted crossing, over refining trials
-around the current one, to fresh trials at the claimed rate. Pure: who asks makes the trial and tells it; the same
-trials told in the same order give the same next rate, so that a search goes on from results on disk.
+around the current one and a look at a quarter of it, to fresh trials at the claimed rate. Pure: who asks makes a trial
+and tells it; the same trials told in the same order give the same next rate, so a search goes on from results on disk.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ _WIDEST = math.log(1.6)
 _SHORT_OF = 0.9
 """After the generator was late at a rate, nothing above this part of it is tried."""
 
+_LOWER = 0.25
+"""One trial at this part of the claim: who claims a rate is believed to carry all lower ones too, and where requests
+wait for batch mates or the engine falls asleep between them that is wrong (`nonmonotone`)."""
 _FAR = 0.35
 """A trial farther than this (ln) from the limit, as its quantile has it, doesn't say where the limit is."""
 
@@ -100,6 +103,8 @@ class Search:
             yield from self._try(max((1 + START) * self.predicted, self._above(self._usable()[-1].rate)))
         yield from self._refine()
         found = self.conclusion()
+        if found is not None and found.claim > 0 and len(self.trials) < self.most - self._fresh:
+            yield from self._try(_LOWER * found.claim)
         self.phase = "confirmation"
         for _ in range(self._fresh if found is not None and found.claim > 0 else 0):
             assert found is not None
@@ -108,8 +113,8 @@ class Search:
     def _refine(self) -> _Asks:
         """Trials around the current crossing; a wide bracket before, where the first two contradict the prediction."""
         refined = 0
-        while refined < self._refining and len(self.trials) < self.most - self._fresh:
-            enough_left = self.most - self._fresh - len(self.trials) > _FEWEST
+        while refined < self._refining and (left := self.most - self._fresh - 1 - len(self.trials)) > 0:
+            enough_left = left >= _FEWEST
             wider = self._wider() if enough_left or not self._near() else None
             if wider is not None and wider > self._ceiling * (1 + 1e-9):
                 return
@@ -137,7 +142,9 @@ class Search:
         return math.sqrt(passing[-1] * above[0]) if math.log(above[0] / passing[-1]) > _WIDEST else None
 
     def _above(self, rate: float) -> float:
-        step = (self._short_of_limit(rate) or 0.0) + _MARGIN
+        short = self._short_of_limit(rate) or 0.0
+        # Too slow and yet to be tried higher: requests wait for mates, whose arrival takes as long as 1 / rate.
+        step = _MARGIN + (short if short > 0 else -short * _ELASTICITY)
         return rate * math.exp(min(max(step, _UP[0]), _UP[1]))
 
     def _below(self, rate: float) -> float:
@@ -168,8 +175,13 @@ class Search:
 
     def _near(self) -> list[tuple[float, float]]:
         """Where each trial not far from the limit says that it is: (ln rate, weight), the nearer the heavier."""
+        about = math.log(middle(self._usable(), self.slo_s) or self.predicted)
         steps = [(math.log(t.rate), self._short_of_limit(t.rate)) for t in self._usable()]
-        return [(rate + step, 1 / (0.1 + abs(step))) for rate, step in steps if step is not None and abs(step) <= _FAR]
+        return [
+            (rate + step, 1 / (0.1 + abs(step)))
+            for rate, step in steps
+            if step is not None and abs(step) <= _FAR and abs(rate - about) <= _FAR
+        ]
 
     def _usable(self) -> Sequence[Trial]:
         return [t for t in self.trials if t.level != "invalid"]
