@@ -154,7 +154,9 @@ def _read(trace: Trace, scenario: Named, case: Case) -> Seen:
 
 @cache
 def _expected(case: Case, rho: float) -> tuple[float, float]:
-    """Mean and p99 of the wait by theory."""
+    """Mean and p99 of the wait by theory; without end where more is asked for than can be served."""
+    if rho >= 1:
+        return float("inf"), float("inf")
     if case.exponential:
         return theory.mmc_mean(rho, case.workers), theory.mmc_quantile(0.99, rho, case.workers)
     return theory.md1_mean(rho), theory.md1_quantile(0.99, rho)

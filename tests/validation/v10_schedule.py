@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from accel.analysis.serving import serving
 from accel.measurement.trace import Trace
@@ -32,7 +35,7 @@ Kind = Literal["virtual", "real"]
 
 def quick() -> list[Row]:
     """Plans as they are, and one run on the virtual clock."""
-    return [*_hashes(), _gaps(), _realized(), _scattered(), _around(), _virtual()]
+    return [*_hashes(), _gaps(), _realized(), _scattered(), _common(), _bursts(), _replayed(), _around(), _virtual()]
 
 
 def full() -> Iterator[Row]:
@@ -114,6 +117,61 @@ def _scattered() -> Row:
         f"{100 * sd:.1f} %",
         1 / 1.5 < sd * 1000**0.5 < 1.5,
     )
+
+
+def _common() -> Row:
+    """Rule 8: what is measured at different rates is measured with the same gaps, scaled."""
+    off = []
+    for arrivals, more in (("poisson", {}), ("poisson_free", {}), ("constant", {}), ("gamma", {"cv": 2.0})):
+        around = {"arrivals": arrivals, "lead_s": 0.0, "tail_s": 0.0, **more}
+        slow, fast = (_plan(4, rate=rate, duration_s=1000 / rate, **around) for rate in (50.0, 400.0))
+        assert slow.due_ns is not None
+        assert fast.due_ns is not None
+        off.append(float(np.abs(slow.due_ns - 8 * fast.due_ns).max()))
+    return _row(
+        "the same 1000 gaps at 50/s and at 400/s, four kinds of arrivals",
+        "equal but for the scale, within rounding to 1 ns",
+        f"largest difference {max(off):g} ns",
+        max(off) <= 8,
+    )
+
+
+def _bursts() -> Row:
+    found = []
+    for cv in (0.5, 2.0, 4.0):
+        gaps = np.diff(_counted(_plan(1, rate=500.0, duration_s=60.0, arrivals="gamma", cv=cv)))
+        found.append(float(gaps.std() / gaps.mean()) / cv - 1)
+    return _row(
+        "bursts: gamma gaps with coefficients of variation 0.5, 2 and 4",
+        "realized within 6 %",
+        ", ".join(f"{100 * f:+.1f} %" for f in found),
+        max(abs(f) for f in found) <= 0.06,
+    )
+
+
+def _replayed() -> Row:
+    """A recording comes back as it was recorded, and scaled where a rate is given."""
+    recorded = np.cumsum(np.random.default_rng(3).exponential(0.01, 500))
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "arrivals.csv"
+        path.write_text("\n".join(["seconds", *(repr(float(t)) for t in recorded)]))
+        fields = {"arrivals": "replay", "trace": str(path), "lead_s": 0.0, "tail_s": 0.0}
+        length = float(np.ptp(recorded)) * 500 / 499
+        own = make("scenarios", Named("server", fields)).plan(256, seed=0, trial=0, duration_s=length)
+        rate = 2 * 500 / length
+        scaled = _plan(0, rate=rate, duration_s=length / 2, **fields)
+    expected = np.rint((recorded - recorded[0]) * 1e9)
+    off = [_furthest(own.due_ns, expected), _furthest(scaled.due_ns, expected / 2)]
+    return _row(
+        "500 recorded arrivals, replayed at their own and at twice their rate",
+        "the recorded times, within rounding to 1 ns",
+        f"largest differences {off[0]:g} and {off[1]:g} ns",
+        max(off) <= 1.0,
+    )
+
+
+def _furthest(due_ns: npt.NDArray[np.int64] | None, expected: npt.NDArray[np.float64]) -> float:
+    return np.inf if due_ns is None or len(due_ns) != len(expected) else float(np.abs(due_ns - expected).max())
 
 
 def _around() -> Row:
