@@ -11,8 +11,7 @@ from accel.analysis import wording as words
 from accel.analysis.comparison import Evidence
 from accel.analysis.conclusion import Answer, Comparison, Row, StudyRecord
 from accel.analysis.guard import within_limit
-from accel.analysis.paired import Floor, Paired
-from accel.analysis.race import online, paired
+from accel.analysis.ranking import Order, grouped
 from accel.analysis.rows import Known
 
 Goal = Literal["batch", "online"]
@@ -28,9 +27,7 @@ def may_win(row: Row, record: StudyRecord) -> bool:
     return row.quality.outcome == "passes"
 
 
-def answer(
-    goal: Goal, known: Mapping[str, Known], record: StudyRecord, floors: Mapping[Paired, Floor]
-) -> Answer | None:
+def answer(goal: Goal, known: Mapping[str, Known], record: StudyRecord, orders: Mapping[str, Order]) -> Answer | None:
     """The recommendation for one goal; None if the study didn't ask for it or nothing was measured for it."""
     if record.target not in (goal, "both"):
         return None
@@ -49,7 +46,9 @@ def answer(
         (k for k in ranked if _tier(k.row, goal, by_rate) == tier),
         key=lambda k: (-_value(k.row, goal, by_rate), k.row.name),
     )
-    tied = [ranked[0], *(k for k in ranked[1:] if _tied(ranked[0], k, goal, by_rate, record, floors))]
+    order = orders[goal if goal == "batch" or by_rate else "latency"]
+    first = grouped([k.row.name for k in ranked], order.slower)[0]
+    tied = [k for k in ranked if k.row.name in first]
     # Where speed doesn't tell them apart: first whose accuracy is settled, then the one with fewer changes.
     winner = min(tied, key=lambda k: (_unsettled(k.row), len(k.row.variant.compression), tied.index(k)))
     others = [k.row.name for k in tied if k is not winner]
@@ -97,18 +96,6 @@ def _value(row: Row, goal: Goal, by_rate: bool) -> float:
 
 def _unsettled(row: Row) -> bool:
     return row.quality is None or row.quality.outcome != "passes"
-
-
-def _tied(
-    best: Known, other: Known, goal: Goal, by_rate: bool, record: StudyRecord, floors: Mapping[Paired, Floor]
-) -> bool:
-    """True if the best was not shown to be faster than the other."""
-    if goal == "online" and by_rate:
-        found = online(other, best, record, max(f.value for f in floors.values()))
-    else:
-        target: Paired = "batch" if goal == "batch" else "latency"
-        found = paired(other, best, target, record, floors[target])
-    return found is None or found.verdict != "FASTER"
 
 
 def _use(goal: Goal, row: Row, base: Row | None, tied: Sequence[str], record: StudyRecord, by_rate: bool) -> Answer:

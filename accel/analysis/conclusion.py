@@ -192,6 +192,8 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     validity, badge: the worst of the evidence behind the answers, and its words.
     smallest_difference: the smallest ratio - 1 this study could show (None before there are blocks).
     counts: tried, refused (accuracy), wrong, failed, skipped.
+    groups: by target ("latency", "batch", "online"), who raced in blocks, the fastest group first; members of a group
+        were not shown to differ. A target in which fewer than two raced isn't there.
     """
 
     record: StudyRecord
@@ -206,6 +208,7 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     waterfall: tuple[Step, ...]
     headline: str
     subline: str
+    groups: dict[str, tuple[tuple[str, ...], ...]] = {}
 
     def row(self, name: str) -> Row:
         """The row of one variant; KeyError if there is none."""

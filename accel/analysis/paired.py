@@ -7,9 +7,9 @@ the experiments (`compare_results`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -30,6 +30,7 @@ from accel.analysis.runs import Run, load_runs, of
 from accel.result import Result
 
 Paired = Literal["latency", "batch"]
+Key = TypeVar("Key", bound=Hashable)
 BETTER: dict[Paired, Better] = {"latency": "lower", "batch": "higher"}
 
 
@@ -118,11 +119,12 @@ def p_of(pairs: Sequence[Pair], target: Paired) -> float | None:
 
 
 def judged(
-    pairs: Mapping[str, Sequence[Pair]], target: Paired, floor: Floor, *, delta: float, evidence: Evidence = "blocks"
-) -> dict[str, Comparison]:
-    """Candidates compared with one baseline at once (Holm over all of them), each with the A/A floor and W12 applied.
+    pairs: Mapping[Key, Sequence[Pair]], target: Paired, floor: Floor, *, delta: float, evidence: Evidence = "blocks"
+) -> dict[Key, Comparison]:
+    """Comparisons made at once (Holm over all of them), each with the A/A floor and W12 applied.
 
-    pairs: by candidate. delta: smallest |ln ratio| that counts, the floor included. Who has too few blocks is left out.
+    pairs: by candidate, or by whatever names a comparison; one with too few blocks is left out.
+    delta: smallest |ln ratio| that counts, the floor included.
     """
     ps = {name: p for name, each in pairs.items() if (p := p_of(each, target)) is not None}
     found = {

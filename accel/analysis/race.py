@@ -84,7 +84,7 @@ def paired(base: Known, one: Known, target: Paired, record: StudyRecord, floor: 
 def among(
     ones: Sequence[Known], target: Paired, record: StudyRecord, floor: Floor
 ) -> dict[tuple[str, str], Comparison]:
-    """Every two that ran in the same blocks: by (base, other), the second against the first. Holm over all the pairs."""
+    """Every two that ran in the same blocks, by (base, other): other against base, Holm over all the pairs."""
     usable = [(k.row.name, _comparable(k, target, "blocks")) for k in ones]
     pairs = {
         (base, other): pairs_of(theirs, ours, target)

@@ -13,6 +13,7 @@ from accel.analysis.choice import answer
 from accel.analysis.conclusion import Answer, Conclusion, Row, StudyRecord
 from accel.analysis.findings import findings
 from accel.analysis.race import compared, deltas, floors
+from accel.analysis.ranking import orders
 from accel.analysis.rows import Known, known
 from accel.analysis.runs import Run, load_runs, of, worst
 from accel.analysis.waterfall import waterfall
@@ -60,7 +61,8 @@ def with_limit(record: StudyRecord, runs: Sequence[Run]) -> StudyRecord:
 def _concluded(record: StudyRecord, results: Sequence[Result], alone: Mapping[str, Known]) -> Conclusion:
     floor = floors(alone.get(record.baseline), record)
     raced = compared(alone, record, floor)
-    batch, online = (answer(goal, raced, record, floor) for goal in ("batch", "online"))
+    order = orders(raced, record, floor)
+    batch, online = (answer(goal, raced, record, order) for goal in ("batch", "online"))
     answers = [a for a in (online, batch) if a is not None]
     rows = tuple(k.row for k in raced.values())
     counts = _counts(rows)
@@ -82,6 +84,7 @@ def _concluded(record: StudyRecord, results: Sequence[Result], alone: Mapping[st
         waterfall=waterfall(batch, online, raced, record, floor),
         headline=_headline(answers, rows, record),
         subline=_subline(answers, counts, record),
+        groups={target: groups for target, one in order.items() if (groups := one.groups())},
     )
 
 

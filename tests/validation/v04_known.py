@@ -14,7 +14,7 @@ from tests.validation import real, virtual
 from tests.validation.experiment import Row
 from tests.validation.virtual import Weather
 
-STUDIES = 100
+STUDIES = 200
 REAL = 10
 SLOWER = {"2 % slower": 1.02, "5 % slower": 1.05, "10 % slower": 1.10}
 DISTURBED = Weather(disturbed=0.06, seen=1.0)
@@ -54,11 +54,11 @@ def _virtual() -> Iterator[Row]:
             held, wrong, said = _held(found, times), _wrong(found), sum(c.verdict == "SLOWER" for c in found)
             # Twice the smallest effect that counts, give or take the fifth of a percent between 1.1 and 1.05 squared.
             decided = times - 1 >= 2 * MIN_EFFECTS[profile]
-            criterion = "the interval holds the truth in at least 90; the wrong sign never"
+            criterion = "the interval holds the truth in at least 90 %; the wrong sign never"
             yield Row(
                 experiment="V4",
                 what=f"{STUDIES} studies, profile {profile}: {name}",
-                criterion=criterion + ("; SLOWER in at least 90" if decided else ""),
+                criterion=criterion + ("; SLOWER in at least 90 %" if decided else ""),
                 measured=f"{held} of {STUDIES}; wrong sign {wrong}; {_words(found)}",
                 passed=held >= 0.9 * STUDIES and not wrong and (said >= 0.9 * STUDIES or not decided),
                 kind="virtual",
