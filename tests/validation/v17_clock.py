@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from unittest.mock import patch
 
+import msgspec
 import numpy as np
 
 from accel.batching.single import Single
-from accel.measurement import loop
+from accel.measurement import loop, noise
 from accel.measurement.clock import SystemClock
 from accel.measurement.feeding import Feed
+from accel.measurement.snapshot import snapshot
 from accel.measurement.trace import OK, Trace
 from accel.plugins import Named, make
 from tests.measurement.simulated import Pool, Spin
@@ -65,7 +67,7 @@ def quick() -> list[Row]:
         clock = SystemClock()
         feed = Feed(Spin(clock, lambda call, n: SERVICE_NS), Pool())
         trace = loop.run(plan, Single(), feed, clock, drain_ns=10**10).trace
-    return [clock_is, _unread(jumping.read), _sound(trace, plan.due_ns)]
+    return [clock_is, _unread(jumping.read), _sound(trace, plan.due_ns), *_witnessed()]
 
 
 def full() -> Iterator[Row]:
@@ -80,6 +82,33 @@ def full() -> Iterator[Row]:
         kind="real",
         not_run="the machine's clock belongs to everybody on it; the rows above put jumping clocks under the loop",
     )
+
+
+def _witnessed() -> list[Row]:
+    """What 60 s of clocks that run apart, and of a machine that slept, do to the witnesses."""
+    second = 1_000_000_000
+    cases: list[tuple[str, tuple[int, int, int], str]] = [
+        ("clocks that agree over 60 s", (60 * second, 60 * second, 60 * second), "valid; W8 ok; W8S ok"),
+        ("MONOTONIC 500 ppm too fast", (60_030_000_000, 60 * second, 60_030_000_000), "valid; W8 warn; W8S ok"),
+        ("a machine that slept for 5 s", (60 * second, 60 * second, 65 * second), "invalid; W8 ok; W8S invalid"),
+    ]
+    before = msgspec.structs.replace(snapshot(), clocks_ns=(0, 0, 0))
+    rows = []
+    for what, clocks, expected in cases:
+        found, _ = noise.judge(before, msgspec.structs.replace(before, clocks_ns=clocks))
+        levels = {w.id: w.level for w in found}
+        measured = f"{noise.validity(found)}; W8 {levels['W8']}; W8S {levels['W8S']}"
+        rows.append(
+            Row(
+                experiment="V17",
+                what=what,
+                criterion=expected,
+                measured=measured,
+                passed=measured == expected,
+                kind="virtual",
+            )
+        )
+    return rows
 
 
 def _unread(reads: int) -> Row:
