@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from accel.analysis.comparison import Pair, aa_suspicious, compare
+from accel.analysis.comparison import Pair, aa_suspicious, compare, log_ratios
 from accel.analysis.gate import MIN_BLOCKS, Limit, Measured
 from accel.analysis.percentiles import carries, quantile, required
 from accel.analysis.runs import Run
@@ -62,8 +62,14 @@ def narrow(limit: Limit, runs: Sequence[Run], *, most: int) -> bool:
 
 
 def narrow_pairs(limit: Limit, pairs: Sequence[Pair], *, least: int = MIN_BLOCKS, most: int) -> bool:
-    """The study's own stopping rule at the limit's resolution (rule 21)."""
-    return bool(pairs) and enough({limit.metric: pairs}, limit.resolution, least=least, most=most)
+    """The study's own stopping rule at the limit's resolution (rule 21).
+
+    While so many blocks are disturbed that the comparison couldn't decide, measuring goes on: a quiet spell may cure it.
+    """
+    if len(pairs) < least:
+        return False
+    decidable = not log_ratios(pairs, "higher")[1]
+    return len(pairs) >= most or (decidable and enough({limit.metric: pairs}, limit.resolution, least=least, most=most))
 
 
 def whole_blocks(runs: Sequence[Run], target: str | None) -> list[Block]:

@@ -36,6 +36,7 @@ _EXAMPLE = {"throughput": "throughput=-3%", "rate": "rate=-5%", "accuracy": "acc
 _FINEST = 0.01
 """No interval is asked to be narrower than half of this (ln): layout effects of a process alone are about as large."""
 _WORTH_TRYING = 200
+_ROUNDING = 1e-9
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,9 +127,12 @@ def unrepeated(limits: Iterable[Limit]) -> tuple[Limit, ...]:
 
 def decide(limit: Limit, low: float, high: float) -> Outcome:
     """The outcome of an interval on the limit's own scale (see `Limit.bound`); infinite ends are allowed."""
+    # A change of exactly the limit is allowed, however its logarithm was rounded.
     if limit.worse == "higher":
-        return "fails" if low > limit.bound else "passes" if high <= limit.bound else "can't tell"
-    return "fails" if high < limit.bound else "passes" if low >= limit.bound else "can't tell"
+        bound = limit.bound + _ROUNDING
+        return "fails" if low > bound else "passes" if high <= bound else "can't tell"
+    bound = limit.bound - _ROUNDING
+    return "fails" if high < bound else "passes" if low >= bound else "can't tell"
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):

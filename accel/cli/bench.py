@@ -102,7 +102,18 @@ def _measure(model: str, asked: dict[str, Any], as_json: bool, typed: str) -> in
         click.echo(f"Report: {page}", err=True)
     else:
         click.echo(text(study.conclusion, report=str(page)))
+        _tell_kept(study.folder)
     return _code(study)
+
+
+def _tell_kept(folder: Path) -> None:
+    """What the artefacts weigh that `accel compare` will measure again."""
+    from accel.study.kept import kept_bytes
+    from accel.units import show_bytes
+
+    size = kept_bytes(folder)
+    if size:
+        click.echo(f"Kept for `accel compare`: {show_bytes(size)} of artefacts in {_from_here(folder / 'winner')}")
 
 
 def _from_here(path: Path) -> Path:

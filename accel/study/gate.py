@@ -14,7 +14,7 @@ import msgspec
 from accel.analysis.duel import measured, narrow
 from accel.analysis.gate import MIN_BLOCKS, Limit, Measured, changed
 from accel.analysis.runs import Run, load_runs
-from accel.errors import VariantError
+from accel.errors import InputError, VariantError
 from accel.measurement.outputs import load_ids
 from accel.plugins import Named
 from accel.result import Role
@@ -106,6 +106,9 @@ class Duel:
                     assert len(load_ids(out)) == len(ids)
             except VariantError as error:
                 self.failed[name] = error
+                continue
+            except InputError as error:  # a third party's backend, or a field of a newer one, isn't known here
+                self.failed[name] = VariantError(str(error))
                 continue
             self._answers[name] = out
         return not self.failed

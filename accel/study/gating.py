@@ -30,6 +30,7 @@ _TIMED = ("p50", "p90", "p99", "memory", "throughput")
 _START_S = 1.5
 _FEWEST_ANSWERS = 64
 _ANSWERING = 0.1
+_BATCHES = 10
 
 
 class Corner(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,6 +232,9 @@ class _Gate:
     # --- the duel ----------------------------------------------------------------------------------------------
 
     def _duel(self, limits: Sequence[Limit]) -> Duel:
+        old, new = (corner.study.folder / "samples" for corner in (self._meeting.old, self._meeting.new))
+        if Samples.open(old).sha256 != Samples.open(new).sha256:
+            self._notes.append("The samples of the two studies differ; both artefacts were measured on the new one's.")
         sides = [
             Side(
                 prepared=corner.kept.prepared(corner.study.folder),
@@ -239,8 +243,7 @@ class _Gate:
             )
             for corner in (self._meeting.old, self._meeting.new)
         ]
-        samples = self._meeting.new.study.folder / "samples"
-        return Duel(sides[0], sides[1], limits, place=self._place, samples=samples, seed=self._seed)
+        return Duel(sides[0], sides[1], limits, place=self._place, samples=new, seed=self._seed)
 
     def _asks(self, corner: Corner, limits: Sequence[Limit]) -> Iterator[Ask]:
         metrics = {limit.metric for limit in limits}
@@ -251,9 +254,12 @@ class _Gate:
             slower = max(_median_s(c.row) for c in (self._meeting.old, self._meeting.new))
             yield latency_ask(seconds_for(needed, slower, budget_s=self._budget_s, asks=asks, start_s=self._start_s()))
         if "throughput" in metrics:
-            size = corner.row.batch_size or corner.kept.batch_size
-            assert size is not None
-            yield batch_ask(size, 1.0)
+            size = corner.row.batch_size or corner.kept.batch_size or 1
+            rate = corner.row.throughput
+            batch_s = size / rate.value if rate is not None and rate.value > 0 else 0.0
+            yield batch_ask(
+                size, seconds_for(_BATCHES, batch_s, budget_s=self._budget_s, asks=asks, start_s=self._start_s())
+            )
 
     def _start_s(self) -> float:
         known = [c.row.set_up.start_s for c in (self._meeting.old, self._meeting.new) if c.row.set_up is not None]
