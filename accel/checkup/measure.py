@@ -204,7 +204,7 @@ def _blocks(contests: list[Contest], ends: tuple[float, float], most: int, tell:
     live = list(contests)
     for number in range(most):
         start = time.monotonic()
-        if not live or number and start + longest > ends[number < _LEAST_BLOCKS]:
+        if not live or (number and start + longest > ends[number < _LEAST_BLOCKS]):
             return
         tell(f"raced against itself, {kind}: block {number + 1}")
         for contest in list(live):

@@ -77,14 +77,16 @@ class Smallest(msgspec.Struct, frozen=True, kw_only=True):
 def project(scatter: Scatter, profile: Profile, seed: int = 0) -> Smallest:
     """Carry the scatter over to the blocks and the run length of a profile; needs three blocks or more.
 
-    The difference is the largest of the profile's least, the half-width t s / sqrt(R) and the A/A floor (rule 37).
+    A profile goes on until the half-width is half its least, or to its most blocks (rule 21). The difference is the
+    largest of the profile's least, the half-width t s / sqrt(R) and the A/A floor (rule 37).
     """
-    blocks, run_s = profile.blocks, profile.measure_s
+    run_s = profile.measure_s
     sd = scatter.sd_at(run_s)
+    least = math.log1p(MIN_EFFECTS[profile.name])
+    blocks = min(max(blocks_for(sd, least / 2) or _MOST_BLOCKS, profile.blocks), profile.most_blocks)
     half = half_width(sd, blocks)
     factor = sd / scatter.sd if scatter.sd > 0 else 1.0
     floor = floor_at(scatter.repeats, blocks, factor, seed)
-    least = math.log1p(MIN_EFFECTS[profile.name])
     causes: dict[Cause, float] = {
         "the profile's least": least,
         "the scatter between blocks": half,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -10,12 +13,13 @@ import pytest
 
 from accel.analysis import Estimate
 from accel.analysis.conclusion import Comparison
+from accel.checkup import measure
 from accel.checkup.clocks import Clocks
-from accel.checkup.contest import Against, Contest, stub, within
+from accel.checkup.contest import Against, Contest, Subject, stub, within
 from accel.checkup.measure import Canary, Fired, Lag, Measured, budget, canary, fired, lag_of
 from accel.checkup.projection import Scatter, Smallest, project
 from accel.checkup.smaller import advice, worst
-from accel.errors import InputError
+from accel.errors import InputError, VariantError
 from accel.measurement.noise import witness
 from accel.measurement.trace import Trace
 from accel.recipe import parse_variant
@@ -112,6 +116,41 @@ def test_a_stub_is_raced_against_itself_for_real(tmp_path: Path) -> None:
     assert copies == {"stub", "copy"}
 
 
+class Bout:
+    """A contest that only counts its blocks, or fails in the second."""
+
+    def __init__(self, *, fails: bool = False, fresh: bool = True) -> None:
+        self.blocks, self.fresh, self._fails = 0, fresh, fails
+        self.subject = Subject(name="a bout", prepared=None, samples=Path(), asks=())  # type: ignore[arg-type]
+
+    def block(self) -> None:
+        if self._fails and self.blocks == 1:
+            raise VariantError("it broke")
+        self.blocks += 1
+
+
+def test_blocks_end_with_their_time_and_the_first_three_may_take_more_than_their_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = itertools.count(0.0, 5.0)
+    monkeypatch.setattr(measure, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    bout, said = Bout(), list[str]()
+    # A block takes 5 s and the next begins 5 s later: at 0, 10, 20, and the fourth would begin at 30.
+    measure._blocks([bout], (12.0, 100.0), 30, said.append, [])  # type: ignore[list-item]
+    assert (bout.blocks, len(said)) == (3, 3)
+    now = itertools.count(0.0, 5.0)
+    bout = Bout()
+    measure._blocks([bout], (12.0, 24.0), 30, said.append, [])  # type: ignore[list-item]
+    assert bout.blocks == 2
+
+
+def test_a_contest_that_fails_is_left_out_and_named() -> None:
+    good, bad, missing = Bout(), Bout(fails=True), list[str]()
+    measure._blocks([good, bad], (math.inf, math.inf), 4, lambda _: None, missing)  # type: ignore[list-item]
+    assert (good.blocks, bad.blocks) == (4, 1)
+    assert missing == ["a bout, a fresh process a run: it broke"]
+
+
 def against(changes: tuple[float, ...], *, verdict: str = "EQUIVALENT", fresh: bool = True) -> Against:
     scatter = Scatter(changes=changes, repeats=tuple(c / 20 for c in changes), run_s=0.6)
     ratio = Estimate(value=1.06, low=1.02, high=1.1, n=6, unit="x", method="by hand")
@@ -154,7 +193,7 @@ def measured(*contests: Against, **changed: object) -> Measured:
 
 def test_the_limit_of_a_profile_is_its_worst_contest() -> None:
     limits = worst([against(NARROW), against(WIDE), against(NARROW, fresh=False)])
-    assert limits["shared"][1].difference > 0.05
+    assert limits["shared"][1].difference > 0.03 * 1.5
     assert limits["quick"][1].difference == pytest.approx(0.05)
 
 
@@ -165,7 +204,7 @@ def test_a_machine_that_shows_every_profiles_least_gets_no_advice() -> None:
 def test_advice_says_how_many_blocks_and_which_witness() -> None:
     told = " ".join(advice(measured(against(WIDE))))
     limit: Smallest = against(WIDE).smallest[0]
-    assert f"{limit.blocks_to_halve} blocks instead of 10" in told
+    assert f"{limit.blocks_to_halve} blocks instead of {limit.blocks}" in told
     assert "W3 spoke up in 30 of 60 runs" in told
     assert "taskset" in told
 

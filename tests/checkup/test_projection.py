@@ -60,6 +60,14 @@ def test_scatter_beyond_the_least_sets_the_difference_and_says_how_many_blocks_h
     assert blocks_for(0.06, 1e-6) is None
 
 
+def test_a_profile_goes_on_until_the_interval_is_narrow_or_its_blocks_are_used_up() -> None:
+    shared = profile("shared")
+    assert [project(scatter(sd, run_s=3.0), shared).blocks for sd in (0.001, 0.02, 0.06)] == [10, 10, 30]
+    between = project(scatter(0.03, run_s=3.0), shared).blocks
+    least = math.log(1.03) / 2
+    assert half_width(0.03, between) <= least < half_width(0.03, between - 1)
+
+
 def test_an_identical_run_that_is_always_slower_sets_the_difference() -> None:
     shifted = Scatter(changes=(0.001, -0.001, 0.0), repeats=(0.08, 0.081, 0.079), run_s=1.0)
     found = project(shifted, profile("quick"))
@@ -76,20 +84,21 @@ def test_the_floor_shrinks_with_blocks_as_a_mean_does() -> None:
 
 
 @pytest.mark.parametrize(("times", "share"), [(1.0, 1 / 2), (1.5, 6 / 7), (0.0, 0.0)])
-@pytest.mark.parametrize(("name", "sd"), [("quick", 0.06), ("shared", 0.05), ("quiet", 0.005)])
+@pytest.mark.parametrize(("name", "sd"), [("quick", 0.06), ("shared", 0.12), ("quiet", 0.005)])
 def test_a_difference_of_that_size_is_shown_in_half_of_all_studies(
     name: str, sd: float, times: float, share: float
 ) -> None:
     one = profile(name)
-    size = math.log1p(project(scatter(sd, run_s=one.measure_s), one).difference)
+    found = project(scatter(sd, run_s=one.measure_s), one)
+    size, blocks = math.log1p(found.difference), found.blocks
     rng = np.random.default_rng(3)
     shown = 0
     for _ in range(600):
-        changes = times * size + rng.normal(0, sd, one.blocks)
+        changes = times * size + rng.normal(0, sd, blocks)
         pairs = [Pair(block=k, base=math.exp(c), candidate=1.0) for k, c in enumerate(changes)]
-        found = compare(pairs, better="lower", delta=smallest(name), evidence="blocks")
-        assert found is not None
-        shown += found.verdict == "FASTER"
+        seen = compare(pairs, better="lower", delta=smallest(name), evidence="blocks")
+        assert seen is not None
+        shown += seen.verdict == "FASTER"
     # Where the profile's least sets the size, the share beyond it is higher than where the scatter does.
     assert shown / 600 == pytest.approx(share, abs=0.08) or (times == 1.5 and shown / 600 > share)
 
