@@ -1,0 +1,52 @@
+"""A budget isn't overrun, however slow the model is: real studies of a function that sleeps half a second an item."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import accel
+from accel.errors import NothingMeasured
+from tests.study.processes import children_of
+
+GIVEN = {"x": np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)}
+
+
+def slow(x: Any) -> Any:
+    """Half a second an item."""
+    import time as clock
+
+    clock.sleep(0.5 * len(x))
+    return {"y": x.sum(axis=1, keepdims=True)}
+
+
+def never(x: Any) -> Any:
+    """A quarter of an hour an item."""
+    import time as clock
+
+    clock.sleep(900)
+    return {"y": x}
+
+
+def test_a_slow_model_is_measured_within_a_small_budget(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    study = accel.bench(slow, GIVEN, budget="20s", out=tmp_path / "out")
+    took = time.monotonic() - begun
+    assert took <= 20 + 15
+    base = study.conclusion.row(study.record.baseline)
+    assert base.status == "ok"
+    assert study.record.not_bought, "it says what the time was too short for"
+    assert any("did not buy everything" in f.what for f in study.conclusion.findings)
+    assert not children_of(study.folder)
+
+
+def test_one_that_does_not_fit_at_all_says_which_budget_would(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with pytest.raises(NothingMeasured, match=r"budget of 10 s ended while .*use --budget \d+s or more"):
+        accel.bench(never, GIVEN, budget="10s", out=tmp_path / "out")
+    assert time.monotonic() - begun <= 10 + 15
+    assert not children_of(tmp_path / "out")
