@@ -4,7 +4,9 @@ clock, which takes milliseconds; real trials then refine or refute the answer.
 
 from __future__ import annotations
 
+import heapq
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,41 +45,66 @@ class ServiceTimes:
         return self._scatter[rng.integers(0, len(self._scatter), n)]
 
 
-def latency_quantile_s(times: ServiceTimes, batcher: Batcher, rate: float, p: float, *, seed: int = 0) -> float:
-    """The p-quantile of latency from schedule (seconds) at `rate` requests/s, by replay of one FIFO worker.
+def latency_quantile_s(
+    times: ServiceTimes, batcher: Batcher, rate: float, p: float, *, seed: int = 0, workers: int = 1
+) -> float:
+    """The p-quantile of latency from schedule (seconds) at `rate` requests/s, by replay of FIFO workers.
 
-    start = max(first waiting arrival, worker free), as in Lindley's recursion, with the batch the policy takes.
+    start = max(first waiting arrival, first worker free), as in Lindley's recursion (V7), with the batch that the
+    policy takes, at the time at which it takes it. Workers are taken not to slow each other down.
     """
     rng = generator(seed, 1, 0)
-    due = np.cumsum(rng.exponential(1e9 / rate, _REQUESTS))
-    factors = times.draw(_REQUESTS, rng)
-    latency = np.empty(_REQUESTS)
-    head, free, turn = 0, 0.0, 0
-    waiting = Waiting()
+    due = np.cumsum(rng.exponential(1e9 / rate, _REQUESTS)).tolist()
+    factors = times.draw(_REQUESTS, rng).tolist()
+    largest = min(batcher.largest, times.largest)
+    medians = [0.0, *(times.median_ns(size) for size in range(1, largest + 1))]
+    latency: list[float] = []
+    free = [0.0] * workers
+    head, turn, waiting = 0, 0, Waiting()
     while head < _REQUESTS:
-        now = max(free, due[head])
-        waiting.count = int(np.searchsorted(due, now, side="right")) - head
-        waiting.oldest_due_ns = int(due[head])
-        waiting.draining = head + waiting.count >= _REQUESTS
-        take = max(1, batcher.decide(waiting, int(now)).take)
-        free = now + times.median_ns(take) * factors[turn]
-        latency[head : head + take] = free - due[head : head + take]
+        now, take = _taken(batcher, waiting, due, head, heapq.heappop(free), free)
+        take = min(take, largest)
+        done = now + medians[take] * factors[turn]
+        latency += [done - arrived for arrived in due[head : head + take]]
         head += take
         turn += 1
+        heapq.heappush(free, done)
     return float(np.quantile(latency, p, method="inverted_cdf")) * 1e-9
 
 
-def capacity(times: ServiceTimes, batching: Named, p: float, slo_s: float, *, seed: int = 0) -> float:
+def _taken(
+    batcher: Batcher, waiting: Waiting, due: list[float], head: int, free: float, others: list[float]
+) -> tuple[float, int]:
+    """When a worker that is free from `free` on takes something, and how many: the policy is asked as the loop asks."""
+    now = max(free, due[head])
+    while True:
+        arrived = bisect_right(due, now, head)
+        waiting.count = arrived - head
+        waiting.oldest_due_ns = int(due[head])
+        waiting.draining = arrived == len(due)
+        waiting.idle_workers = 1 + sum(other <= now for other in others)
+        decision = batcher.decide(waiting, int(now))
+        if decision.take > 0 or waiting.draining:
+            return now, min(decision.take or waiting.count, waiting.count)
+        recheck = decision.recheck_ns
+        now = due[arrived] if recheck is None or recheck <= now else min(due[arrived], recheck)
+
+
+def capacity(times: ServiceTimes, batching: Named, p: float, slo_s: float, *, seed: int = 0, workers: int = 1) -> float:
     """The highest rate (requests/s) whose replayed p-quantile stays within `slo_s`; 0 if a lone request is late."""
     batcher: Any = plugins.make("batching", batching)
     size = min(batcher.largest, times.largest)
-    ceiling = size / times.median_ns(size) * 1e9
+    ceiling = workers * size / times.median_ns(size) * 1e9
+
+    def within(rate: float) -> bool:
+        return latency_quantile_s(times, batcher, rate, p, seed=seed, workers=workers) <= slo_s
+
     low, high = 0.0, ceiling * 1.05
-    if latency_quantile_s(times, batcher, ceiling * 0.02, p, seed=seed) > slo_s:
+    if not within(ceiling * 0.02):
         return 0.0
     for _ in range(18):
         middle = math.sqrt(low * high) if low else high / 4
-        if latency_quantile_s(times, batcher, middle, p, seed=seed) <= slo_s:
+        if within(middle):
             low = middle
         else:
             high = middle

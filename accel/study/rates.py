@@ -36,7 +36,8 @@ def policy_and_rate(funnel: Funnel, name: str) -> tuple[Named, float] | None:
         return None
     asked = funnel.variant(name).batching
     policies = [asked] if asked is not None and asked.name != "fixed" else _policies(times.largest)
-    rates = [(capacity(times, p, record.slo_p, record.slo_s, seed=record.seed), p) for p in policies]
+    workers = funnel.variant(name).instances
+    rates = [(capacity(times, p, record.slo_p, record.slo_s, seed=record.seed, workers=workers), p) for p in policies]
     best = max(rate for rate, _ in rates)
     if best <= 0:
         return None
