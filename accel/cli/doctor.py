@@ -14,24 +14,29 @@ if TYPE_CHECKING:
     from accel.measurement.machine import Machine
 
 
+_BUDGET = "4m"
+
+
 @click.command("doctor")
 @click.option(
     "--measure", is_flag=True, help="Measure the machine itself: what is the smallest difference it can show?"
 )
 @click.option("--prove", is_flag=True, help="Freeze a known engine and show what a closed loop hides (under 60 s).")
-@click.option("--budget", default="4m", show_default=True, help="How long --measure may take, at most 10m.")
+@click.option("--budget", help=f"How long --measure may take, at most 10m.  [default: {_BUDGET}]")
 @click.option("--json", "as_json", is_flag=True, help="Print what --measure or --prove found as JSON.")
-def command(measure: bool, prove: bool, budget: str, as_json: bool) -> int:
+def command(measure: bool, prove: bool, budget: str | None, as_json: bool) -> int:
     """Say what is installed, what this machine can do, how noisy it is right now, and what is missing.
 
     Takes a few seconds, more with --measure or --prove. Fails only if no backend can run.
     """
     if measure and prove:
         raise InputError("Give --measure or --prove, not both: each needs the machine for itself.")
+    if budget is not None and not measure:
+        raise InputError("--budget is for `accel doctor --measure`; nothing else here takes long.")
     if prove:
         return _prove(as_json)
     if measure:
-        return _measure(budget, as_json)
+        return _measure(budget or _BUDGET, as_json)
     if as_json:
         raise InputError("`accel doctor --json` needs --measure or --prove.")
     from accel import checkup
@@ -96,7 +101,8 @@ def _lines(found: Checkup) -> list[str]:
     lines += [f"  {w.level}: {w.sentence}" for w in found.noise.witnesses]
     lines += [f"  can't be seen here: {what}" for what in found.noise.missing]
     told = advice(found)
-    return [*lines, "", "What to do" if told else "Nothing is missing.", *(f"  {line}" for line in told)]
+    lines += ["", "What to do" if told else "Nothing is missing.", *(f"  {line}" for line in told)]
+    return [*lines, "", "How small a difference can this machine show? `accel doctor --measure` finds out."]
 
 
 def _machine(machine: Machine) -> list[str]:

@@ -21,7 +21,7 @@ from accel.errors import AccelError, InputError, nearest
 COMMANDS = {
     "bench": "Compare the ways to run a model and recommend one for batch and one for online.",
     "compare": "Hold two studies side by side, and fail where a limit for getting slower is broken.",
-    "doctor": "Say what is installed, what this machine can do, how noisy it is, what is missing.",
+    "doctor": "Say what is installed, how noisy this machine is, what it can do and can show.",
     "list": "List the plug-ins, the fields of one, or what happened in a study.",
     "report": "Write the HTML page of one study or several.",
 }

@@ -80,7 +80,7 @@ def test_the_lines_are_as_high_as_the_latency_and_blank_where_nobody_asked() -> 
     assert drawn == f"  closed loop   {'.' * 30}@{' ' * 5}{'.' * 24}"
 
 
-@pytest.mark.parametrize("options", [("--prove", "--measure"), ("--json",)])
+@pytest.mark.parametrize("options", [("--prove", "--measure"), ("--json",), ("--budget", "2m")])
 def test_options_that_say_nothing_together_are_refused(accel_cli: Accel, options: tuple[str, ...]) -> None:
     said = accel_cli("doctor", *options)
     assert said.code == 2
