@@ -5,56 +5,40 @@ from __future__ import annotations
 from tests.validation.planting import Bug, Edit
 
 _NOISE, _MEMORY, _CHECKING = "accel.measurement.noise", "accel.measurement.memory", "accel.measurement.checking"
+_STEADY, _CLOCK = "accel.measurement.steady", "accel.measurement.clock"
+
+
+def _unwatched(witness: str, limits: str, what: str, *red: str) -> Bug:
+    """The witness is still recorded, but no value of it is too much."""
+    return Bug(
+        name=f"{witness} without a limit",
+        what=what,
+        rule=witness,
+        edits=(Edit(_NOISE, f'"{witness}": Limits({limits})', f'"{witness}": Limits(None, None, None)'),),
+        red=red or ("V12",),
+    )
+
 
 BUGS: tuple[Bug, ...] = (
+    _unwatched("W1", "0.01, 0.03, 0.20", "no limit for processor time that the host took"),
+    _unwatched("W2", "0.0, 0.01, None", "no limit for periods that the CPU quota throttled"),
+    _unwatched("W3", "0.05, 0.25, None", "no limit for threads that wait for a processor"),
+    _unwatched("W5", "None, 0.005, None", "no limit for standing still for memory or disk"),
+    _unwatched("W5F", "None, 0.0, None", "no limit for pages read from disk"),
+    _unwatched("W6", "0.05, None, None", "no limit for a changing clock rate"),
+    _unwatched("W6T", "None, 0.0, None", "no limit for heat that slows the processor"),
+    _unwatched("W6G", "None, 0.0, None", "no limit for what slows a GPU"),
+    _unwatched("W8", "100.0, None, None", "no limit for a clock that is steered", "V12", "V17"),
+    _unwatched("W8S", "None, None, 0.01", "no limit for sleep of the machine", "V12", "V17"),
+    _unwatched("W9", "0.5, None, 1.0", "no limit for the lateness of the harness", "V12", "V10", "V14"),
+    _unwatched("W10", "0.05, 0.25, None", "no limit for service times that don't settle", "V15", "V12"),
+    _unwatched("W13", "None, None, 0.0", "failed requests leave a run valid", "V12", "V16"),
     Bug(
-        name="steal not watched",
-        what="no limit for processor time that the host took",
-        rule="W1",
-        edits=(Edit(_NOISE, '"W1": Limits(0.01, 0.03, 0.20)', '"W1": Limits(None, None, None)'),),
-        red=("V12",),
-    ),
-    Bug(
-        name="throttling not watched",
-        what="no limit for periods that the CPU quota throttled",
-        rule="W2",
-        edits=(Edit(_NOISE, '"W2": Limits(0.0, 0.01, None)', '"W2": Limits(None, None, None)'),),
-        red=("V12",),
-    ),
-    Bug(
-        name="waiting not watched",
-        what="no limit for threads that wait for a processor",
-        rule="W3",
-        edits=(Edit(_NOISE, '"W3": Limits(0.05, 0.25, None)', '"W3": Limits(None, None, None)'),),
-        red=("V12",),
-    ),
-    Bug(
-        name="waiting flagged at 5 %",
-        what="waiting makes a run unstable from 5 % on, as the specification starts with",
+        name="waiting flagged too early",
+        what="waiting makes a run unstable from 0.1 % on",
         rule="W3",
         edits=(Edit(_NOISE, '"W3": Limits(0.05, 0.25, None)', '"W3": Limits(0.001, 0.001, None)'),),
         red=("V12",),
-    ),
-    Bug(
-        name="stalls not watched",
-        what="no limit for standing still for memory or disk",
-        rule="W5",
-        edits=(Edit(_NOISE, '"W5": Limits(None, 0.005, None)', '"W5": Limits(None, None, None)'),),
-        red=("V12",),
-    ),
-    Bug(
-        name="lateness not watched",
-        what="no limit for the lateness of the harness",
-        rule="W9",
-        edits=(Edit(_NOISE, '"W9": Limits(0.5, None, 1.0)', '"W9": Limits(0.5, None, None)'),),
-        red=("V10", "V12", "V14"),
-    ),
-    Bug(
-        name="errors not watched",
-        what="failed requests leave a run valid",
-        rule="W13",
-        edits=(Edit(_NOISE, '"W13": Limits(None, None, 0.0)', '"W13": Limits(None, None, None)'),),
-        red=("V12", "V16"),
     ),
     Bug(
         name="missing is zero",
@@ -63,11 +47,32 @@ BUGS: tuple[Bug, ...] = (
         edits=(
             Edit(
                 _NOISE,
-                '            missing.append(f"{name}: {source}")\n',
-                "            found.append(witness(name, 0.0, sentence))\n",
+                "found = [witness(name, value, sentence) for name, _, value, sentence in said if value is not None]",
+                "found = [witness(name, value or 0.0, sentence) for name, _, value, sentence in said]",
             ),
         ),
         red=("V12",),
+    ),
+    Bug(
+        name="every change is unrest",
+        what="levels 0.1 % apart are told apart",
+        rule="16, W10",
+        edits=(Edit(_STEADY, "SAME = 0.05", "SAME = 0.001"),),
+        red=("V15",),
+    ),
+    Bug(
+        name="no change is seen",
+        what="levels are never told apart",
+        rule="16, W10",
+        edits=(Edit(_STEADY, "SAME = 0.05", "SAME = 50.0"),),
+        red=("V15",),
+    ),
+    Bug(
+        name="time of day",
+        what="times are taken from the clock of the calendar",
+        rule="design: CLOCK_MONOTONIC",
+        edits=(Edit(_CLOCK, "self.now_ns = time.perf_counter_ns", "self.now_ns = time.time_ns"),),
+        red=("V17",),
     ),
     Bug(
         name="peak since the parent",
