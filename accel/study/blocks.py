@@ -16,6 +16,7 @@ from accel.result import Role
 from accel.study.budget import BudgetEnded, turn_s
 from accel.study.decisions import Entry
 from accel.study.live import Turn
+from accel.study.load import server_at
 from accel.study.rates import next_rate, policy_and_rate, requests_needed
 from accel.study.rounds import Rounds, Who, shuffled
 from accel.study.speeds import latency_s
@@ -172,6 +173,6 @@ def _block_turns(
         rate = next_rate(funnel, name, predicted)
         if rate is not None:
             shared["duration_s"] = funnel.budget.server_s(funnel.profile, requests_needed(funnel.record.slo_p), rate)
-            server = Named("server", {"rate": rate})
+            server = server_at(rate, funnel.record.slo_s)
             turns.append(Turn(run_id=f"{run}-online", target="online", scenario=server, batching=policy, **shared))
     return turns

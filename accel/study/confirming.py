@@ -10,6 +10,7 @@ from accel.result import Role
 from accel.study.budget import BudgetEnded, turn_s
 from accel.study.decisions import Entry
 from accel.study.live import Turn
+from accel.study.load import server_at
 from accel.study.max_qps import FRESH
 from accel.study.rates import requests_needed
 from accel.study.rounds import Rounds, Who, shuffled
@@ -103,7 +104,7 @@ def _confirmation_turns(funnel: Funnel, pair: int, position: int, entry: Entry, 
         search = funnel.profile.search_share > 0
         needed = enough(funnel.record.slo_p) if search else requests_needed(funnel.record.slo_p)
         shared["duration_s"] = funnel.budget.server_s(funnel.profile, needed, entry.rate)
-        server = Named("server", {"rate": entry.rate})
+        server = server_at(entry.rate, funnel.record.slo_s)
         turns.append(Turn(run_id=f"{run}-online", target="online", scenario=server, batching=entry.policy, **shared))
     return turns
 

@@ -24,6 +24,7 @@ from accel.result import Result, SetUp, Witness
 from accel.study import defaults
 from accel.study.folder import StudyFolder
 from accel.study.live import Live, Turn
+from accel.study.load import covering
 from accel.study.prepare import Prepared
 from accel.study.profiles import profile as profile_of
 from accel.study.requests import REQUEST, Calls, calls
@@ -121,7 +122,7 @@ def measure(
         run_id="measure",
         phase="measure",
         target="online" if scenario.name == "server" else "latency",
-        scenario=_covering(scenario, limit),
+        scenario=covering(scenario, None if limit is None else limit.seconds),
         batching=Named("single"),
         duration_s=seconds,
         trial=0,
@@ -163,14 +164,23 @@ def _checked(scenario: Named) -> Named:
     return scenario
 
 
-def _covering(scenario: Named, limit: Slo | None) -> Named:
-    """Load goes on for the limit or 1 s after the counted part (rule 13)."""
-    if scenario.name != "server" or limit is None or limit.seconds <= 1:
-        return scenario
-    return Named(scenario.name, {**scenario.fields, "tail_s": limit.seconds})
-
-
 def _measured(what: Calls, turn: Turn, limit: Slo | None, workers: int, seed: int, place: Path) -> Measurement:
+    folder, prepared = prepared_calls(what, workers, seed, place)
+    machine = detect()
+    with Live(prepared, folder, profile_of("quick"), seed=seed, tag="measure") as live:
+        result = live.run(
+            turn,
+            reference=None,
+            check_limit=0.0,
+            common=lambda fields: Result(
+                study_id="measure", created_unix_ns=time.time_ns(), env_id=env_id(machine), **fields
+            ),
+        )
+    return _read(result, Trace.load(folder.runs / str(result.trace)), limit, turn.duration_s)
+
+
+def prepared_calls(what: Calls, workers: int, seed: int, place: Path) -> tuple[StudyFolder, Prepared]:
+    """A folder at `place` in which the function can be opened and called with its items, by so many threads at once."""
     from accel.samples import materialise
 
     folder = StudyFolder(place)
@@ -184,17 +194,7 @@ def _measured(what: Calls, turn: Turn, limit: Slo | None, workers: int, seed: in
     artefact.mkdir()
     backend.build(what, artefact)
     prepared = Prepared(variant=variant, folder=str(artefact), form="callable", set_up=SetUp(), artefact_bytes=0)
-    machine = detect()
-    with Live(prepared, folder, profile_of("quick"), seed=seed, tag="measure") as live:
-        result = live.run(
-            turn,
-            reference=None,
-            check_limit=0.0,
-            common=lambda fields: Result(
-                study_id="measure", created_unix_ns=time.time_ns(), env_id=env_id(machine), **fields
-            ),
-        )
-    return _read(result, Trace.load(folder.runs / str(result.trace)), limit, turn.duration_s)
+    return folder, prepared
 
 
 def _read(result: Result, trace: Trace, limit: Slo | None, duration_s: float) -> Measurement:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from accel.analysis.online import enough
-from accel.plugins import Named
 from accel.study.budget import BudgetEnded
 from accel.study.decisions import Entry
 from accel.study.live import Turn
+from accel.study.load import server_at
 from accel.study.max_qps import MOST
 from accel.study.rates import next_rate, search_of
 from accel.study.rounds import Rounds, Who, shuffled
@@ -92,7 +92,7 @@ def _round(funnel: Funnel, number: int, asking: list[Entry], length_s: float, ro
             run_id=_run_id(number, entry.name),
             phase="search",
             target="online",
-            scenario=Named("server", {"rate": rate}),
+            scenario=server_at(rate, funnel.record.slo_s),
             batching=entry.policy,
             duration_s=min(max(length_s, requests / rate), max(length_s, funnel.profile.server_max_s)),
             trial=_TRIALS + number,

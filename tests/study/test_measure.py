@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import accel
-import accel.recipe
 from accel.plugins import Named
 from accel.study import measure as module
 
@@ -63,13 +62,6 @@ def test_contradictions_are_said_before_anything_runs(arguments: dict[str, Any],
 def test_other_arguments_are_checked_too(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(accel.InputError, match=said):
         accel.measure(len, ["a"], **arguments)
-
-
-def test_load_goes_on_for_as_long_as_the_limit() -> None:
-    server = Named("server", {"rate": 5.0})
-    assert module._covering(server, accel.recipe.parse_slo("p99=3s")).fields == {"rate": 5.0, "tail_s": 3.0}
-    assert module._covering(server, accel.recipe.parse_slo("p99=20ms")) == server
-    assert module._covering(Named("single_stream"), accel.recipe.parse_slo("p99=3s")).fields == {}
 
 
 def test_recorded_arrivals_are_replayed_and_a_repetition_is_said(recording: Path) -> None:
