@@ -102,7 +102,7 @@ def _lines(found: Checkup) -> list[str]:
     lines += [f"  can't be seen here: {what}" for what in found.noise.missing]
     told = advice(found)
     lines += ["", "What to do" if told else "Nothing is missing.", *(f"  {line}" for line in told)]
-    return [*lines, "", "How small a difference can this machine show? `accel doctor --measure` finds out."]
+    return [*lines, "", "How small a difference this machine can show: accel doctor --measure"]
 
 
 def _machine(machine: Machine) -> list[str]:
