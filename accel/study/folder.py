@@ -23,7 +23,7 @@ class StudyFolder:
 
     study.json    what was asked, of what, where     runs/     one JSON and one .npz a run
     samples/      the materialised inputs             log/      what the children printed
-    reference/    the reference's outputs             winner/   the recommended artefacts
+    reference/    the reference's outputs             winner/   artefacts: recommended ones, baseline
     model/        stored objects and converted forms  report.html
     """
 
