@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from accel.recipe import Variant as Variant
     from accel.study.compare import StudyComparison as StudyComparison
     from accel.study.compare import compare as compare
+    from accel.study.highest_rate import MaxQps as MaxQps
+    from accel.study.highest_rate import max_qps as max_qps
     from accel.study.loaded import load_folder as load
     from accel.study.measure import Measurement as Measurement
     from accel.study.measure import measure as measure
@@ -41,6 +43,7 @@ _WHERE = {
     "AccelError": "accel.errors:AccelError",
     "GateFailed": "accel.errors:GateFailed",
     "InputError": "accel.errors:InputError",
+    "MaxQps": "accel.study.highest_rate:MaxQps",
     "Measurement": "accel.study.measure:Measurement",
     "MissingLibrary": "accel.errors:MissingLibrary",
     "NothingMeasured": "accel.errors:NothingMeasured",
@@ -54,6 +57,7 @@ _WHERE = {
     "bench": "accel.study.study:bench",
     "compare": "accel.study.compare:compare",
     "load": "accel.study.loaded:load_folder",
+    "max_qps": "accel.study.highest_rate:max_qps",
     "measure": "accel.study.measure:measure",
     "open_study": "accel.study.study:open_study",
     "optimize": "accel.study.optimize:optimize",
@@ -65,6 +69,7 @@ __all__ = [
     "AccelError",
     "GateFailed",
     "InputError",
+    "MaxQps",
     "Measurement",
     "MissingLibrary",
     "NothingMeasured",
@@ -78,6 +83,7 @@ __all__ = [
     "bench",
     "compare",
     "load",
+    "max_qps",
     "measure",
     "open_study",
     "optimize",

@@ -100,7 +100,7 @@ def capacity(trials: Sequence[Trial], *, slo_s: float, resolution: float = 0.05)
     usable = [t for t in trials if t.level != "invalid"]
     if not usable:
         return None
-    limited = any(t.generator_late for t in trials)
+    limited = _generator_limited(trials, usable, slo_s)
     stable = [t for t in usable if t.level == "valid"]
     for chosen in (stable, usable):
         fitted = _fit(chosen, slo_s)
@@ -109,6 +109,12 @@ def capacity(trials: Sequence[Trial], *, slo_s: float, resolution: float = 0.05)
             return _described(fitted, chosen, slo_s, level, limited, resolution)
     level = "valid" if len(stable) == len(usable) else "unstable"
     return _described(_bracket(usable, slo_s), usable, slo_s, level, limited, resolution)
+
+
+def _generator_limited(trials: Sequence[Trial], usable: Sequence[Trial], slo_s: float) -> bool:
+    """True if no rate failed and the generator was late at a higher one than any that could be tried."""
+    highest = max(t.rate for t in usable)
+    return all(t.passes(slo_s) for t in usable) and any(t.generator_late and t.rate > highest for t in trials)
 
 
 def _described(

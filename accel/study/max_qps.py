@@ -32,8 +32,8 @@ _BACKLOG = math.log(1.5)
 """The step down from a rate at which the queue only grew, whose quantile says nothing (rule 30 b)."""
 _WIDEST = math.log(1.6)
 """A bracket no wider than this (ln) is refined in."""
-_SHORT_OF = 0.9
-"""After the generator was late at a rate, nothing above this part of it is tried."""
+_SHORT_OF = 0.8
+"""After the generator was late at a rate twice, nothing above this part of it is tried."""
 
 _LOWER = 0.25
 """One trial at this part of the claim: who claims a rate is believed to carry all lower ones too, and where requests
@@ -73,7 +73,7 @@ class Search:
         self.phase = "search"
         self.most = most
         self._refining, self._fresh, self._resolution = refining, fresh, resolution
-        self._ceiling = math.inf
+        self._ceiling, self._late = math.inf, 0
         self._steps = self._plan()
         self._next: float | None = next(self._steps, None)
 
@@ -84,14 +84,22 @@ class Search:
     def tell(self, trial: Trial) -> None:
         """What the trial at the asked rate (or near it) said."""
         self.trials.append(msgspec.structs.replace(trial, phase=self.phase))
-        if trial.generator_late:
-            self._ceiling = min(self._ceiling, _SHORT_OF * trial.rate)
+        self._note_lateness(trial)
         if self._next is None:
             return
         try:
             self._next = self._steps.send(self.trials[-1])
         except StopIteration:
             self._next = None
+
+    def _note_lateness(self, trial: Trial) -> None:
+        """A generator late twice in a row, faster than it ever was on time, can't go there; once may be the machine."""
+        if not trial.generator_late or any(t.rate >= trial.rate for t in self._usable()):
+            self._late = 0
+            return
+        self._late += 1
+        if self._late == 2:
+            self._ceiling, self._late = min(self._ceiling, _SHORT_OF * trial.rate), 0
 
     def conclusion(self) -> Capacity | None:
         """What the trials so far say; None if none of them can be used."""
