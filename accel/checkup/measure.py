@@ -30,7 +30,7 @@ from accel.study.profiles import profile
 from accel.study.standin import folder_of, stand_in
 from accel.units import seconds
 
-LEAST_S, MOST_S = 90.0, 600.0
+LEAST_S, MOST_S = 120.0, 600.0
 RATES = (100.0, 1000.0)
 _LAG_REQUESTS, _LAG_S = 1020, 3.0
 _PARKED_SHARE, _LEAST_BLOCKS, _MOST_BLOCKS = 0.35, 3, (12, 30)
@@ -88,10 +88,10 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def budget(text: str) -> float:
-    """Read --budget; InputError unless it lies between 90 s and 10 minutes."""
+    """Read --budget; InputError unless it lies between 2 and 10 minutes."""
     asked = seconds(text, "--budget")
     if not LEAST_S <= asked <= MOST_S:
-        raise InputError(f"--budget of `accel doctor --measure` must lie between 90s and 10m, but is `{text}`.")
+        raise InputError(f"--budget of `accel doctor --measure` must lie between 2m and 10m, but is `{text}`.")
     return asked
 
 

@@ -22,7 +22,7 @@ _BUDGET = "4m"
     "--measure", is_flag=True, help="Measure the machine itself: what is the smallest difference it can show?"
 )
 @click.option("--prove", is_flag=True, help="Freeze a known engine and show what a closed loop hides (under 60 s).")
-@click.option("--budget", help=f"How long --measure may take, at most 10m.  [default: {_BUDGET}]")
+@click.option("--budget", help=f"How long --measure may take, 2m to 10m.  [default: {_BUDGET}]")
 @click.option("--json", "as_json", is_flag=True, help="Print what --measure or --prove found as JSON.")
 def command(measure: bool, prove: bool, budget: str | None, as_json: bool) -> int:
     """Say what is installed, what this machine can do, how noisy it is right now, and what is missing.
