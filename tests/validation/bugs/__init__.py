@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.validation.bugs import comparing, reading, running, searching, watching
+from tests.validation.bugs import arriving, comparing, reading, running, searching, watching
 from tests.validation.planting import Bug
 
-ALL: tuple[Bug, ...] = (*running.BUGS, *reading.BUGS, *comparing.BUGS, *searching.BUGS, *watching.BUGS)
+ALL: tuple[Bug, ...] = (*running.BUGS, *arriving.BUGS, *reading.BUGS, *comparing.BUGS, *searching.BUGS, *watching.BUGS)
