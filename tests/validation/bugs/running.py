@@ -106,4 +106,17 @@ BUGS: tuple[Bug, ...] = (
         edits=(Edit(_LOOP, "for i in range(1, self.workers)]", "for i in range(1, 1)]"),),
         red=("V7", "V8"),
     ),
+    Bug(
+        name="no device sync",
+        what="the clock stops when the device has its work, not when it is done",
+        rule="10, 14",
+        edits=(
+            Edit(
+                "accel.compilation.callable",
+                "return {name: _own(outputs[name]) for name in self._names}",
+                "return {name: outputs[name] for name in self._names}",
+            ),
+        ),
+        red=("V22",),
+    ),
 )

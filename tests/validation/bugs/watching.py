@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.validation.planting import Bug, Edit
 
 _NOISE, _MEMORY, _CHECKING = "accel.measurement.noise", "accel.measurement.memory", "accel.measurement.checking"
-_STEADY, _CLOCK = "accel.measurement.steady", "accel.measurement.clock"
+_STEADY, _CLOCK, _ENERGY = "accel.measurement.steady", "accel.measurement.clock", "accel.measurement.energy"
 
 
 def _unwatched(witness: str, limits: str, what: str, *red: str) -> Bug:
@@ -75,8 +75,8 @@ BUGS: tuple[Bug, ...] = (
         red=("V17",),
     ),
     Bug(
-        name="peak since the parent",
-        what="peak memory is ru_maxrss, which starts at the parent's size",
+        name="inherited peak",
+        what="peak memory as of a forked child: ru_maxrss, in which the parent's size stands",
         rule="41",
         edits=(
             Edit(
@@ -92,6 +92,40 @@ BUGS: tuple[Bug, ...] = (
         what="wrong answers while timing go unnoticed",
         rule="40",
         edits=(Edit(_CHECKING, "mismatched = sum(not e <= limit for e in errors)", "mismatched = 0"),),
+        red=("V16",),
+    ),
+    Bug(
+        name="repeated inputs are not repeated",
+        what="`same` walks through the pool like `unique`",
+        rule="5",
+        edits=(Edit("accel.measurement.worker", 'if given.inputs == "same":', "if False:"),),
+        red=("V16",),
+    ),
+    Bug(
+        name="wrap read as loss",
+        what="an energy counter that wrapped counts backwards",
+        rule="42",
+        edits=(
+            Edit(
+                _ENERGY,
+                "[b - a if b >= a else b + wraps_at - a for a, b in pairwise(values)]",
+                "[b - a for a, b in pairwise(values)]",
+            ),
+        ),
+        red=("V16",),
+    ),
+    Bug(
+        name="energy of a moment",
+        what="a window of any length and any number of updates gives joules",
+        rule="42",
+        edits=(Edit(_ENERGY, "if window_s < LEAST_S or updates < LEAST_UPDATES:", "if False:"),),
+        red=("V16",),
+    ),
+    Bug(
+        name="reference and output swapped",
+        what="SQNR against the variant's own outputs",
+        rule="39",
+        edits=(Edit("accel.analysis.outputs", "signal = float(np.sum(r**2))", "signal = float(np.sum(y**2))"),),
         red=("V16",),
     ),
 )
