@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 _MOST_REPEATS = 2
 """How often a disturbed block is made again (rule 36)."""
-MOST_UNSTABLE = 0.3
-"""Of all blocks, the new ones among them; with more the comparison decides nothing."""
 
 
 def compare(funnel: Funnel, finalists: list[str]) -> None:
@@ -92,13 +90,10 @@ def _again(funnel: Funnel, made: int, entrants: list[Who], online: dict[str, Any
         # A disturbed block that was made again undisturbed is replaced; one that wasn't has another chance.
         replaced = sum(not is_disturbed(funnel, b) for b in repeats)
         number = made + len(repeats)
-        share = (len(disturbed) + len(repeats) - replaced) / number
-        if len(disturbed) <= replaced and share <= MOST_UNSTABLE:
-            return
-        if len(repeats) >= _MOST_REPEATS * len(disturbed):
+        if len(disturbed) <= replaced or len(repeats) >= _MOST_REPEATS * len(disturbed):
             return
         if not _may_begin(funnel, number, entrants):
-            funnel.not_bought.append(f"{max(1, len(disturbed) - replaced)} disturbed blocks made again")
+            funnel.not_bought.append(f"{len(disturbed) - replaced} disturbed blocks made again")
             return
         repeats.append(number)
         funnel.decide(repeats=tuple(repeats))

@@ -31,6 +31,8 @@ _ADVICE = {
 _OWN_FINDING = ("W2", "W9", "W10", "W13")
 """Witnesses about which there is a finding of its own."""
 _MANY = 0.1
+_ENOUGH_QUIET = 3
+"""So many undisturbed blocks carry a comparison (accel.analysis.comparison)."""
 
 
 def _blocks(seen: Seen) -> Iterator[Finding]:
@@ -51,7 +53,7 @@ def _blocks(seen: Seen) -> Iterator[Finding]:
         what=f"{what}: {_cited(worst)}.",
         why=" ".join(part for part in (meaning, _consequence(seen, len(bad), len(blocks))) if part),
         command=command,
-        weight=72 if len(bad) > 0.3 * len(blocks) else 65,
+        weight=72 if len(blocks) - len(bad) < _ENOUGH_QUIET else 65,
     )
 
 
@@ -112,10 +114,10 @@ def _when(seen: Seen, results: Sequence[Result]) -> str:
 
 
 def _consequence(seen: Seen, bad: int, blocks: int) -> str:
-    if bad > 0.3 * blocks:
-        return "Too many to leave them out, so nothing is claimed from them; absolute numbers are not to be trusted."
-    kept = "The answer rests on the other blocks"
-    return f"{kept}, in which everything ran by turns: ratios hold where absolute numbers may not."
+    if blocks - bad >= _ENOUGH_QUIET:
+        kept = "The answer rests on the other blocks"
+        return f"{kept}, in which everything ran by turns: ratios hold where absolute numbers may not."
+    return "Too many to leave them out, so nothing is claimed from them; absolute numbers are not to be trusted."
 
 
 def _sensitivity(seen: Seen) -> Iterator[Finding]:
