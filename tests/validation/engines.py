@@ -93,15 +93,17 @@ class Growing(msgspec.Struct):
 
 
 class Reading(msgspec.Struct):
-    """Reads a file for every answer, and sees to it that it comes from the disk."""
+    """Reads 200 pages here and there in a file for every answer, and sees to it that they come from the disk."""
 
     path: str
 
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         file = os.open(self.path, os.O_RDONLY)
+        pages = os.fstat(file).st_size // 4096
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-        while os.read(file, 1 << 20):
-            continue
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
+        for i in range(200):
+            os.pread(file, 4096, (i * 7919) % pages * 4096)
         os.close(file)
         return {"y": _right(inputs)}
 
