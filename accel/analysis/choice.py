@@ -41,18 +41,22 @@ def answer(goal: Goal, known: Mapping[str, Known], record: StudyRecord, orders: 
     ]
     if not ranked:
         return _keep(goal, base, eligible, record, by_rate)
-    tier = max(_tier(k.row, goal, by_rate) for k in ranked)
-    ranked = sorted(
-        (k for k in ranked if _tier(k.row, goal, by_rate) == tier),
-        key=lambda k: (-_value(k.row, goal, by_rate), k.row.name),
-    )
     order = orders[goal if goal == "batch" or by_rate else "latency"]
-    first = grouped([k.row.name for k in ranked], order.slower)[0]
-    tied = [k for k in ranked if k.row.name in first]
-    # Where speed doesn't tell them apart: first whose accuracy is settled, then the one with fewer changes.
-    winner = min(tied, key=lambda k: (_unsettled(k.row), len(k.row.variant.compression), tied.index(k)))
-    others = [k.row.name for k in tied if k is not winner]
+    winner = _winner(ranked, goal, by_rate, order)
+    # A winner was measured again afresh, others weren't; they may still be as fast as far as the blocks showed.
+    others = [k.row.name for k in ranked if k is not winner and not order.differ(k.row.name, winner.row.name)]
     return _use(goal, winner.row, base.row if base else None, others, record, by_rate)
+
+
+def _winner(ranked: Sequence[Known], goal: Goal, by_rate: bool, order: Order) -> Known:
+    """Of those with the deepest evidence: the fastest, or one not shown to be slower with settled accuracy."""
+    tier = max(_tier(k.row, goal, by_rate) for k in ranked)
+    deepest = [k for k in ranked if _tier(k.row, goal, by_rate) == tier]
+    deepest.sort(key=lambda k: (-_value(k.row, goal, by_rate), k.row.name))
+    first = grouped([k.row.name for k in deepest], order.slower)[0]
+    tied = [k for k in deepest if k.row.name in first]
+    # Where speed doesn't tell them apart: first whose accuracy is settled, then the one with fewer changes.
+    return min(tied, key=lambda k: (_unsettled(k.row), len(k.row.variant.compression), tied.index(k)))
 
 
 def speedup(row: Row, goal: Goal, by_rate: bool) -> Comparison | None:

@@ -51,7 +51,12 @@ def smallest(profile: str, floor: float = 0.0) -> float:
     >>> round(math.exp(smallest("quick")) - 1, 3)
     0.05
     """
-    return max(math.log(1 + MIN_EFFECTS.get(profile, MIN_EFFECTS["shared"])), floor)
+    return counting(MIN_EFFECTS.get(profile, MIN_EFFECTS["shared"]), floor)
+
+
+def counting(min_effect: float, floor: float) -> float:
+    """delta, the smallest |ln ratio| that counts: min_effect (0.03 for 3 %), or the A/A floor if larger."""
+    return max(math.log1p(min_effect), floor)
 
 
 def aa_floor(repeats: Sequence[float], seed: int) -> float:

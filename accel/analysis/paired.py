@@ -20,6 +20,7 @@ from accel.analysis.comparison import (
     aa_floor,
     aa_suspicious,
     compare,
+    counting,
     log_ratios,
     p_value,
 )
@@ -173,7 +174,7 @@ def compare_runs(
     """
     theirs, pairs = race_of(runs, base, target, p=p, phase=phase)
     floor = floor_of(theirs, target, min_effect=min_effect, seed=seed, p=p)
-    return judged(pairs, target, floor, delta=max(math.log1p(min_effect), floor.value))
+    return judged(pairs, target, floor, delta=counting(min_effect, floor.value))
 
 
 def compare_all(

@@ -1,7 +1,7 @@
 """In which order are the variants that raced, as far as an order was shown? In groups, the fastest first.
 
 Members of a group were not shown to differ from one another, which doesn't say that they are equal (rule 37). The
-answers' "Tied with" and the rankings both come from `grouped` over one `Order`.
+answers' winner, its "Tied with" and the rankings all come from one `Order`.
 """
 
 from __future__ import annotations
@@ -57,6 +57,10 @@ class Order:
             if found is not None and found.verdict == word:
                 return True
         return False
+
+    def differ(self, one: str, other: str) -> bool:
+        """True if either was shown to be slower than the other."""
+        return self.slower(one, other) or self.slower(other, one)
 
     def groups(self) -> Groups:
         """Whoever raced in blocks and is usable, with the baseline; none if fewer than two did."""
