@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from accel.analysis.comparison import Pair, aa_suspicious, compare, log_ratios
+from accel.analysis.comparison import Pair, aa_suspicious, compare
 from accel.analysis.gate import MIN_BLOCKS, Limit, Measured
 from accel.analysis.percentiles import carries, quantile, required
 from accel.analysis.runs import Run
 from accel.analysis.stopping import enough
 
-_MOST_UNSTABLE = 0.3
 _FEWEST = 3
 _UNITS = {"throughput": "1/s", "memory": "B"}
 
@@ -39,9 +38,14 @@ def from_pairs(limit: Limit, pairs: Sequence[Pair], *, blocks: int) -> Measured:
     found = compare(pairs, better="higher", delta=abs(limit.bound), evidence="blocks")
     if found is None:
         return Measured(ratio=None, blocks=blocks, reason="too few blocks gave a number")
-    reason = found.reason if found.ratio.validity != "valid" else ""
+    # Disturbed blocks decide only where the comparison itself found the change beyond the noise of these very blocks.
+    undecided = found.ratio.validity != "valid" and found.verdict == "INCONCLUSIVE"
+    reason = found.reason if undecided else ""
+    steady = sum(p.stable for p in pairs)
     if blocks < MIN_BLOCKS:
         reason = f"{blocks} blocks are too few to decide, which takes {MIN_BLOCKS}"
+    elif found.ratio.validity == "valid" and blocks == len(pairs) and steady < MIN_BLOCKS:
+        reason = f"{steady} undisturbed blocks of {blocks} are too few to decide, which takes {MIN_BLOCKS}"
     return Measured(
         ratio=found.ratio,
         old=_middle([p.reference for p in pairs]),
@@ -62,14 +66,8 @@ def narrow(limit: Limit, runs: Sequence[Run], *, most: int) -> bool:
 
 
 def narrow_pairs(limit: Limit, pairs: Sequence[Pair], *, least: int = MIN_BLOCKS, most: int) -> bool:
-    """The study's own stopping rule at the limit's resolution (rule 21).
-
-    While so many blocks are disturbed that the comparison couldn't decide, measuring goes on: a quiet spell may cure it.
-    """
-    if len(pairs) < least:
-        return False
-    decidable = not log_ratios(pairs, "higher")[1]
-    return len(pairs) >= most or (decidable and enough({limit.metric: pairs}, limit.resolution, least=least, most=most))
+    """The study's own stopping rule at the limit's resolution, over undisturbed blocks (rule 21)."""
+    return bool(pairs) and enough({limit.metric: pairs}, limit.resolution, least=least, most=most)
 
 
 def whole_blocks(runs: Sequence[Run], target: str | None) -> list[Block]:
@@ -86,10 +84,14 @@ def whole_blocks(runs: Sequence[Run], target: str | None) -> list[Block]:
 
 
 def paired(limit: Limit, blocks: Sequence[Block]) -> tuple[list[Pair], str]:
-    """One pair a block, or one a group of blocks where a single one doesn't carry the percentile (said in the note)."""
+    """One pair a block, or one a group of blocks where a single one doesn't carry the percentile (said in the note).
+
+    A median is taken of any block, as a study does: how much it scatters shows between the blocks.
+    """
     p = limit.quantile
-    if p is None or all(carries(len(run.latency_s), p) for block in blocks for run in block.values()):
+    if p in (None, 0.5) or all(carries(len(run.latency_s), p) for block in blocks for run in block.values()):
         return _known([_pair(n, [block], limit) for n, block in enumerate(blocks)]), ""
+    assert p is not None
     groups = list(_groups(blocks, p))
     largest = max(map(len, groups), default=0)
     note = f"{limit.metric} from {len(groups)} groups of up to {largest} blocks: one block doesn't carry it"
@@ -103,11 +105,11 @@ def _known(pairs: Sequence[Pair]) -> list[Pair]:
 def _groups(blocks: Sequence[Block], p: float) -> Iterator[list[Block]]:
     """Consecutive blocks, joined until each side holds enough requests for its p-quantile (rule 22).
 
-    Unstable blocks are left out first while they are at most 30 %, as in any comparison. What remains at the end and
-    isn't enough for a group of its own is left out.
+    Disturbed blocks are left out first, as long as enough others remain. What is over at the end and isn't enough for a
+    group of its own is left out.
     """
     stable = [b for b in blocks if _stable(b)]
-    used = stable if len(blocks) - len(stable) <= _MOST_UNSTABLE * len(blocks) else blocks
+    used = stable if len(stable) >= MIN_BLOCKS else blocks
     group: list[Block] = []
     for block in used:
         group.append(block)

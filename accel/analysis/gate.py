@@ -191,7 +191,7 @@ def judge(limit: Limit, measured: Measured, *, target: str, old: str, new: str, 
     settle = ""
     if measured.ratio is None:
         sentence = f"{limit.metric}: {measured.reason}"
-    elif measured.ratio.validity != "valid" or measured.blocks < MIN_BLOCKS:
+    elif measured.reason:
         sentence = f"{limit.metric} {changed(measured)}: {measured.reason}"
         settle = "Run it again when the machine is quieter."
         if measured.blocks < MIN_BLOCKS:

@@ -28,7 +28,7 @@ from accel.study.standin import renamed
 OLD, NEW = "old", "new"
 MOST_BLOCKS = 60
 _SHORTEST_S, _LONGEST_S = 1.0, 20.0
-_SHARE = 0.8
+SHARE = 0.8
 """Of a duel's time, what is planned for its first MIN_BLOCKS blocks at most."""
 
 Say = Callable[[str], None]
@@ -197,5 +197,5 @@ def seconds_for(requests: int, latency_s: float, *, budget_s: float, asks: int, 
     latency_s: of the slower side. asks: runs a turn. start_s: what a fresh process takes before it is timed.
     """
     wanted = 1.15 * requests * latency_s
-    affordable = (_SHARE * budget_s / (3 * MIN_BLOCKS) - start_s) / asks
+    affordable = (SHARE * budget_s / (3 * MIN_BLOCKS) - start_s) / asks
     return max(_SHORTEST_S, min(wanted, affordable, _LONGEST_S))

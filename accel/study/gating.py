@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -14,23 +15,25 @@ import numpy as np
 
 from accel.analysis import Estimate, guard
 from accel.analysis.conclusion import Row
-from accel.analysis.gate import Judgement, Limit, Measured, decide, exact, judge, show_limit, unsettled
+from accel.analysis.gate import MIN_BLOCKS, Judgement, Limit, Measured, decide, exact, judge, show_limit, unsettled
 from accel.analysis.metrics import NAMES
 from accel.analysis.percentiles import required
 from accel.errors import InputError, VariantError
 from accel.measurement.outputs import load_ids, load_outputs
 from accel.result import Quality
 from accel.samples import Samples
-from accel.study.gate import NEW, OLD, Duel, Fought, Say, Side, batch_ask, latency_ask, seconds_for
+from accel.study.gate import NEW, OLD, SHARE, Duel, Fought, Say, Side, batch_ask, latency_ask, seconds_for
 from accel.study.kept import Kept, may_open
 from accel.study.racing import Ask
 from accel.study.study import Study
+from accel.units import show_seconds
 
 _TIMED = ("p50", "p90", "p99", "memory", "throughput")
 _START_S = 1.5
 _FEWEST_ANSWERS = 64
 _ANSWERING = 0.1
 _BATCHES = 10
+_TOO_LONG_S = 3600.0
 
 
 class Corner(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +152,18 @@ class _Gate:
             reason = "the rate within the SLO isn't measured again here, which takes a search of its own"
             return self._unsettled(limit, reason, "Limit p99 or throughput instead, or run both studies here.")
         measured = fought.measured[limit]
-        return judge(limit, measured, target=target, old=names[0], new=names[1], block_s=fought.block_s)
+        found = judge(limit, measured, target=target, old=names[0], new=names[1], block_s=fought.block_s)
+        if measured.ratio is None and limit.quantile is not None:
+            return msgspec.structs.replace(found, settle=self._carrying(limit.quantile))
+        return found
+
+    def _carrying(self, p: float) -> str:
+        """Which budget would hold enough requests for a percentile that wasn't carried."""
+        run_s = 1.15 * required(p) * self._slower_s()
+        needed_s = 3 * MIN_BLOCKS * (run_s + self._start_s()) / SHARE
+        if needed_s > _TOO_LONG_S:
+            return f"It would take about {show_seconds(needed_s)}: limit a lower percentile."
+        return f"--budget {math.ceil(needed_s / 60)}m would hold enough requests."
 
     def _size(self, limit: Limit) -> Judgement:
         sizes = [float(corner.kept.artefact_bytes) for corner in (self._meeting.old, self._meeting.new)]
@@ -206,7 +220,7 @@ class _Gate:
             reason = "the study's own metric isn't run here" if own else "there are no labels to tell it by"
             return self._unsettled(limit, reason)
         change = Estimate(
-            value=-quality.drop,
+            value=0.0 - quality.drop,
             low=-quality.drop_high,
             high=-quality.drop_low,
             n=quality.samples,
@@ -251,8 +265,8 @@ class _Gate:
         asks = latency + ("throughput" in metrics)
         if latency:
             needed = max((required(li.quantile) for li in limits if li.quantile), default=20)
-            slower = max(_median_s(c.row) for c in (self._meeting.old, self._meeting.new))
-            yield latency_ask(seconds_for(needed, slower, budget_s=self._budget_s, asks=asks, start_s=self._start_s()))
+            budget_s, start_s = self._budget_s, self._start_s()
+            yield latency_ask(seconds_for(needed, self._slower_s(), budget_s=budget_s, asks=asks, start_s=start_s))
         if "throughput" in metrics:
             size = corner.row.batch_size or corner.kept.batch_size or 1
             rate = corner.row.throughput
@@ -260,6 +274,9 @@ class _Gate:
             yield batch_ask(
                 size, seconds_for(_BATCHES, batch_s, budget_s=self._budget_s, asks=asks, start_s=self._start_s())
             )
+
+    def _slower_s(self) -> float:
+        return max(_median_s(c.row) for c in (self._meeting.old, self._meeting.new))
 
     def _start_s(self) -> float:
         known = [c.row.set_up.start_s for c in (self._meeting.old, self._meeting.new) if c.row.set_up is not None]

@@ -156,11 +156,15 @@ def test_an_old_one_that_differs_from_itself_widens_the_interval() -> None:
 
 def test_disturbed_or_few_blocks_never_decide() -> None:
     terrible = [2.0, 2.01, 1.99] * 2
-    disturbed = judge(P50, from_pairs(P50, pairs(terrible, stable=False), blocks=6), target="t", old="a", new="b")
+    wild = [2.0, 0.7, 1.5, 0.9, 1.3, 0.8]
+    disturbed = judge(P50, from_pairs(P50, pairs(wild, stable=False), blocks=6), target="t", old="a", new="b")
+    half = pairs(terrible[:3], stable=False) + [msgspec.structs.replace(p, block=9) for p in pairs(terrible[:4])]
+    partly = judge(P50, from_pairs(P50, half, blocks=7), target="t", old="a", new="b")
     few = judge(P50, from_pairs(P50, pairs(terrible[:5]), blocks=5), target="t", old="a", new="b", block_s=10.0)
     none = judge(P50, from_pairs(P50, pairs(terrible[:2]), blocks=2), target="t", old="a", new="b")
-    assert [g.outcome for g in (disturbed, few, none)] == ["can't tell"] * 3
+    assert [g.outcome for g in (disturbed, few, none, partly)] == ["can't tell"] * 4
     assert "disturbed" in disturbed.sentence
+    assert "4 undisturbed blocks of 7" in partly.sentence
     assert "quieter" in disturbed.settle
     assert few.settle == "6 blocks take about --budget 80s."  # 1.2 x 6 x 10 s, rounded up to tens
 
@@ -269,6 +273,12 @@ def test_a_percentile_that_is_not_carried_says_how_many_requests_there_are() -> 
     assert found.ratio is None
     assert "600 requests a side" in found.reason
     assert "3000" in found.reason
+
+
+def test_a_median_is_taken_of_any_block() -> None:
+    """A model of seconds gives a few requests a block; the blocks show how much their medians scatter."""
+    found, note = paired(P50, whole_blocks(runs(6, 3, 1.5), None))
+    assert (len(found), note) == (6, "")
 
 
 def test_disturbed_blocks_leave_before_groups_are_made_and_invalid_runs_leave_their_block() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 import accel
+from accel import plugins
 from accel.errors import GateFailed, InputError
 from accel.model import Signature, Tensor
 from accel.plugins import Named
@@ -51,7 +54,8 @@ def keeping(folder: Path, *, backend: str = "stub", samples: int = 48, item_s: f
         batch="any",
     )
     given = {"x": np.random.default_rng(0).normal(size=(samples, 16)).astype(np.float32)}
-    materialise(given, signature, folder / "samples", seed=0, calibration=0)
+    labels = np.zeros(samples, np.int64)  # the stub answers with zeros, so its first class is always right
+    materialise(given, signature, folder / "samples", labels=labels, seed=0, calibration=0)
     files = StudyFolder(folder)
     files.artefacts.mkdir(exist_ok=True)
     artefact = stand_in(files, "winner", item_s=item_s)
@@ -208,6 +212,15 @@ def test_artefacts_that_could_run_code_are_opened_on_request_only(backend: str, 
         accel.compare(old, new, fail_if=["size=+5%"])
 
 
+def test_backends_that_call_themselves_plain_open_no_pickle_and_no_native_code() -> None:
+    loaded = {name: plugins.load("compilation", name) for name in plugins.names("compilation")}
+    plain = {name for name, backend in loaded.items() if getattr(backend, "plain", False)}
+    assert plain == {"null", "onnxruntime", "openvino", "stub"}
+    for name in plain:
+        source = Path(inspect.getfile(loaded[name])).read_text("utf-8")
+        assert not re.search(r"pickle|import torch|ctypes|custom_ops|add_extension", source), name
+
+
 # --- the gate ----------------------------------------------------------------------------------------------------
 
 
@@ -237,6 +250,23 @@ def test_the_gate_runs_both_artefacts_of_copied_folders(tmp_path: Path) -> None:
     with pytest.raises(GateFailed, match="size") as error:
         found.check()
     assert error.value.exit_code == 1
+
+
+def test_accuracy_is_told_from_both_answering_the_same_labelled_samples(tmp_path: Path) -> None:
+    old, new = keeping(tmp_path / "old", samples=600), keeping(tmp_path / "new", samples=600, item_s=0.0001)
+    (found,) = accel.compare(old, new, fail_if=["accuracy=-3pp"], budget="60s").judgements
+    assert (found.evidence, found.outcome) == ("re-run", "passes")
+    assert found.measured.ratio is not None
+    assert found.measured.ratio.value == 0.0
+    assert "+0.00 pp" in found.sentence
+
+
+def test_a_percentile_the_budget_does_not_carry_names_the_budget_that_would(tmp_path: Path) -> None:
+    """Ten seconds for six blocks of three leave a second a run: 100 requests, where p99 takes 1000."""
+    old, new = (keeping(tmp_path / name, item_s=0.01) for name in ("old", "new"))
+    (found,) = accel.compare(old, new, fail_if=["p99=+5%"], budget="10s").judgements
+    assert found.outcome == "can't tell"
+    assert "--budget" in found.settle
 
 
 def test_an_old_artefact_that_cannot_run_here_is_no_failure(tmp_path: Path) -> None:
