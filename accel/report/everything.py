@@ -116,6 +116,12 @@ def troubles(conclusion: Conclusion) -> tuple[Trouble, ...]:
     )
 
 
+def groups(conclusion: Conclusion) -> tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]:
+    """(what was compared, names by group, the fastest first) for each target in which more than one variant raced."""
+    titles = {"online": "requests/s online", "batch": "items/s in batch", "latency": "latency, one at a time"}
+    return tuple((titles[t], conclusion.groups[t]) for t in titles if sum(map(len, conclusion.groups.get(t, ()))) > 1)
+
+
 def guard(record: StudyRecord) -> str:
     """The accuracy guard in one sentence."""
     if record.source.random_weights:

@@ -76,6 +76,7 @@ def render(conclusion: Conclusion, traces: Traces | None = None, results: Sequen
         "below": [f for f in figures if f.place == "below"],
         "conclusion": conclusion,
         "table": everything.table(conclusion),
+        "groups": everything.groups(conclusion),
         "troubles": everything.troubles(conclusion),
         "environment": environment(conclusion.record),
         "quiet": quiet(results),

@@ -315,3 +315,41 @@ def test_every_picture_comes_to_life_in_a_browser(tmp_path: Path) -> None:
     )
     assert done.stdout.count('data-live="yes"') == 6
     assert 'data-live="no"' not in done.stdout
+
+
+def test_ranks_are_groups_with_escaped_names() -> None:
+    names = (("OpenVINO <b>INT8</b>", "ORT INT8"), ("torch eager",))
+    text = page.render(example.conclusion(groups={"batch": names, "latency": (("alone",),)}))
+    assert "Who is shown to be faster than whom" in text
+    assert "<li>OpenVINO &lt;b&gt;INT8&lt;/b&gt;, ORT INT8</li><li>torch eager</li>" in text
+    assert "<li>alone</li>" not in text
+
+
+def test_without_groups_there_is_no_ranking() -> None:
+    assert 'id="ranking"' not in rendered("usual")
+
+
+def test_what_must_be_said_of_a_rate_is_said() -> None:
+    usual = example.conclusion()
+    row = usual.row("OpenVINO INT8")
+    assert row.online is not None
+    flagged = msgspec.structs.replace(row.online, flags=("unconfirmed", "nonmonotone"), keeps_up=False)
+    rows = tuple(msgspec.structs.replace(r, online=flagged) if r is row else r for r in usual.rows)
+    seen = Seen(page.render(example.conclusion(rows=rows)))
+    assert "unconfirmed: fresh trials there were above the limit" in seen.text
+    assert "unconfirmed, nonmonotone, doesn't keep up" in seen.text
+
+
+def test_service_time_stands_beside_latency_from_schedule() -> None:
+    usual = example.conclusion()
+    row = usual.row("OpenVINO INT8")
+    assert row.online is not None
+    known = {"service_p50": example.estimate(0.0027, 0.02, "s"), "service_p99": example.estimate(0.0031, 0.02, "s")}
+    good = example.estimate(301.0, 0.01, "1/s")
+    rows = tuple(
+        msgspec.structs.replace(r, online=msgspec.structs.replace(row.online, goodput=good, **known)) if r is row else r
+        for r in usual.rows
+    )
+    text = Seen(page.render(example.conclusion(rows=rows))).text
+    assert "service 2.70 / 3.10 ms" in text
+    assert "goodput 301" in text
