@@ -70,6 +70,10 @@ def _closing(conclusion: Conclusion, report: str) -> Iterator[Text]:
     answers = [a for a in (conclusion.batch, conclusion.online) if a is not None]
     for answer in answers:
         yield _text(answer.sentence)
+    for target, ranks in conclusion.groups.items():
+        if len(ranks) > 1:
+            order = " > ".join(", ".join(names) for names in ranks)
+            yield _text(f"Shown to be faster, {target}: {order}", style=_QUIET)
     if conclusion.record.interrupted:
         yield _text("This study was interrupted; `--resume` continues it.")
     for line in conclusion.record.not_bought:

@@ -73,3 +73,10 @@ def test_the_notebook_fragment_escapes() -> None:
     assert "<script" not in fragment
     assert "<img" not in fragment
     assert "&lt;script&gt;" in fragment
+
+
+def test_ranks_are_groups() -> None:
+    ranks = {"batch": (("OpenVINO INT8", "ORT INT8"), ("torch eager",)), "latency": (("one", "two"),)}
+    said = table.text(example.conclusion(groups=ranks), 120)
+    assert "Shown to be faster, batch: OpenVINO INT8, ORT INT8 > torch eager" in said
+    assert "latency: one, two" not in said
