@@ -11,6 +11,8 @@ from accel.analysis.online import goodput, keeps_up, waits_s, window
 from accel.measurement.trace import OK, Trace
 from accel.units import show_seconds
 
+_MOST_OVERHEAD = 0.1
+
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """Rates of one run in requests per second (rule 29), and how its queue went; nan where nothing was answered.
@@ -21,6 +23,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     goodput: scheduled in it and answered within the limit, over it; None without a limit.
     keeps_up: the wait of the last quarter, `late_wait_s`, is at most twice that of the first, `early_wait_s`, plus
         1 ms, and the queue drained, in `drain_s`, within the limit or 1 s.
+    overhead: what the loop itself took for a request that had queued, over its service time (medians); nan where none
+        queued. The loop adds that to every turn of a busy server.
     """
 
     requested: float | None
@@ -31,6 +35,14 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     early_wait_s: float
     late_wait_s: float
     drain_s: float
+    overhead: float = math.nan
+
+    @property
+    def generator_limited(self) -> bool:
+        """True if the queue grew while the loop itself took more than a tenth of the service time: then the rate was
+        too high for the harness, which says nothing about the server (trap 4).
+        """
+        return not self.keeps_up and self.overhead > _MOST_OVERHEAD
 
     @property
     def sentence(self) -> str:
@@ -48,11 +60,20 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         if self.keeps_up or math.isnan(self.late_wait_s):
             return said
         grown = f"from {show_seconds(self.early_wait_s)} to {show_seconds(self.late_wait_s)}"
+        if self.generator_limited:
+            return (
+                f"{said} It was the harness that didn't keep up: it alone takes {self.overhead:.0%} of a call's time."
+            )
         return f"{said} It doesn't keep up: the wait grew {grown}, and the rest took {show_seconds(self.drain_s)} more."
 
 
 def serving(
-    trace: Trace, *, requested: float | None = None, slo_s: float | None = None, window_s: float | None = None
+    trace: Trace,
+    *,
+    requested: float | None = None,
+    slo_s: float | None = None,
+    window_s: float | None = None,
+    workers: int = 1,
 ) -> Serving:
     """Read one run; `requested` is the rate that was asked for, `slo_s` the limit that goodput counts against.
 
@@ -70,7 +91,17 @@ def serving(
         early_wait_s=early_s,
         late_wait_s=late_s,
         drain_s=drain_s,
+        overhead=_overhead(trace, workers),
     )
+
+
+def _overhead(trace: Trace, workers: int) -> float:
+    lag = trace.lag_ns(workers)
+    queued = (trace.finished >= 0) & (trace.started - trace.due > lag)
+    if not queued.any():
+        return math.nan
+    service = float(np.median(trace.service_ns[queued]))
+    return float(np.median(lag[queued])) / service if service > 0 else math.inf
 
 
 def _ended_within(trace: Trace, counted: Trace, window_s: float) -> float:

@@ -191,7 +191,8 @@ class Worker:
 
     def _warm_up(self, batcher: Batcher, plan: Plan, given: MeasureCommand, clock: Clock) -> None:
         sizes = sizes_taken(batcher, plan, self._feed.cap)
-        ids: list[int] = plan.sample_ids[:1024].tolist()
+        # From the end of the plan: what is counted first should be new to whatever remembers its inputs.
+        ids: list[int] = plan.sample_ids[-1024:].tolist()
         warm_up(self._feed, sizes, self._seen, ids, clock, iterations=given.warmup_iterations, s=given.warmup_s)
         self._ran = True
 

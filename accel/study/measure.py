@@ -201,10 +201,6 @@ def _read(result: Result, trace: Trace, limit: Slo | None, duration_s: float) ->
     counted = trace.counted()
     done = counted.ok()
 
-    def quantile(values: Any, p: float) -> Estimate | None:
-        found = quantile_estimate(values * 1e-9, p, unit="s") if len(values) else None
-        return None if found is None else msgspec.structs.replace(found, validity=result.validity)
-
     fields = result.scenario.fields if result.scenario else {}
     rates = serving(
         trace,
@@ -212,10 +208,21 @@ def _read(result: Result, trace: Trace, limit: Slo | None, duration_s: float) ->
         slo_s=None if limit is None else limit.seconds,
         # Free gaps end when they end, and a closed loop when it is answered; the others fill their time exactly.
         window_s=None if fields.get("arrivals", "poisson_free") == "poisson_free" else duration_s,
+        workers=result.variant.instances,
     )
     if result.latency != "from schedule":
         # A closed loop offers what is completed: there is no rate to keep up with.
         rates = msgspec.structs.replace(rates, keeps_up=True)
+    if rates.generator_limited:
+        limited = "this rate is more than the harness can offer with so short calls"
+        result = msgspec.structs.replace(
+            result, validity="invalid", reason="; ".join(filter(None, (limited, result.reason)))
+        )
+
+    def quantile(values: Any, p: float) -> Estimate | None:
+        found = quantile_estimate(values * 1e-9, p, unit="s") if len(values) else None
+        return None if found is None else msgspec.structs.replace(found, validity=result.validity)
+
     span = (done.finished.max() - counted.due.min()) * 1e-9 if len(done) else float("nan")
     flagged = [w.sentence for w in result.witnesses if w.level in ("unstable", "invalid")]
     return Measurement(

@@ -18,8 +18,8 @@ def trace(due: list[float], started: list[float], finished: list[float], **more:
     n = len(due)
     times = {"due": due, "started": started, "finished": finished, "taken": started}
     columns = {k: np.array([round(t * S) if t >= 0 else -1 for t in v], np.int64) for k, v in times.items()}
-    rest = {c: np.array(more.get(c, [0] * n), np.int64) for c in ("batch_size", "sample", "status", "warmup")}
-    return Trace(**columns, batch=np.arange(n), **rest)
+    rest = {c: np.array(more.get(c, [0] * n), np.int64) for c in ("sample", "status", "warmup")}
+    return Trace(**columns, batch=np.arange(n), batch_size=np.ones(n, np.int64), **rest)
 
 
 LATE = trace(
@@ -94,3 +94,29 @@ def test_a_run_without_answers_has_no_figures() -> None:
     nothing = serving(trace([], [], []), slo_s=1.0)
     assert math.isnan(nothing.offered)
     assert goodput(trace([], [], []), 1.0) == 0.0
+
+
+def busy(overhead_ns: int, service_ns: int, gap_ns: int, n: int = 4000) -> Trace:
+    """A server behind which the loop takes `overhead_ns` for each turn."""
+    due = np.arange(n) * gap_ns
+    started, free = np.empty(n, np.int64), 0
+    for i, at in enumerate(due.tolist()):
+        started[i] = max(at, free) + overhead_ns
+        free = int(started[i]) + service_ns
+    seconds = [(column * 1e-9).tolist() for column in (due, started, started + service_ns)]
+    return trace(*seconds)
+
+
+@pytest.mark.parametrize(
+    ("overhead_ns", "service_ns", "gap_ns", "limited"),
+    [(2000, 3000, 4000, True), (2000, 100_000, 90_000, False), (2000, 3000, 9000, False)],
+)
+def test_a_loop_that_is_too_slow_is_not_the_servers_fault(
+    overhead_ns: int, service_ns: int, gap_ns: int, limited: bool
+) -> None:
+    found = serving(busy(overhead_ns, service_ns, gap_ns))
+    assert found.generator_limited == limited
+    assert found.keeps_up == (gap_ns > overhead_ns + service_ns)
+    if not found.keeps_up:
+        assert found.overhead == pytest.approx(overhead_ns / service_ns)
+    assert ("It was the harness" in found.sentence) == limited

@@ -93,11 +93,19 @@ def test_same_inputs_show_a_cache_of_answers() -> None:
             seen[item] = sum(range(20_000))
         return seen[item]
 
-    # 100,000 items are more than 0.3 s of calls get through: unique inputs never repeat, the same one always does.
+    # 20,000 items are more than 0.3 s of calls get through: unique inputs never repeat, the same one always does.
     medians = [
-        accel.measure(cached, list(range(100_000)), duration="0.3s", inputs=inputs).service_p50
+        accel.measure(cached, list(range(20_000)), duration="0.3s", inputs=inputs).service_p50
         for inputs in ("unique", "same")
     ]
     assert medians[0] is not None
     assert medians[1] is not None
     assert medians[0].value > 10 * medians[1].value
+
+
+def test_a_rate_beyond_the_harness_is_invalid_and_says_so() -> None:
+    found = accel.measure(len, ["a", "bb"], rate=1_000_000, arrivals="constant", duration="0.1s")
+    assert found.validity == "invalid"
+    assert "more than the harness can offer" in found.reason
+    assert "It was the harness that didn't keep up" in str(found)
+    assert found.p50 is None or found.p50.validity == "invalid"
