@@ -71,7 +71,7 @@ def full() -> Iterator[Row]:
 
 class Seen(msgspec.Struct, frozen=True):
     """One trial: mean wait, its p99 and what theory says for them at this trial's own service time, all in units of the
-    mean service time; and by how much Little's law is off.
+    mean service time; by how much Little's law is off; and the mean lag, which theory doesn't know, in the same units.
     """
 
     mean: float
@@ -79,15 +79,18 @@ class Seen(msgspec.Struct, frozen=True):
     mean_expected: float
     p99_expected: float
     little: float
+    lag: float
 
 
 def _rows(case: Case, rho: float) -> list[Row]:
     seen = [_read(trace, _scenario(case, rho), case) for trace in _traces(case, rho)]
     sd_mean, sd_p99 = _scatter(case, rho)
     what = f"{case.name} at load {rho:g}, {case.trials} trials of {case.requests} requests"
-    little = max(s.little for s in seen)
+    little, lag = max(s.little for s in seen), float(np.mean([s.lag for s in seen]))
     return [
-        _close(case, f"{what}: mean wait", [(s.mean, s.mean_expected) for s in seen], sd_mean),
+        _close(
+            case, f"{what}: mean wait", [(s.mean, s.mean_expected) for s in seen], sd_mean, f"; lag {lag:.4f} of it"
+        ),
         _close(case, f"{what}: p99 of the wait", [(s.p99, s.p99_expected) for s in seen], sd_p99),
         Row(
             experiment="V8",
@@ -100,7 +103,7 @@ def _rows(case: Case, rho: float) -> list[Row]:
     ]
 
 
-def _close(case: Case, what: str, pairs: Sequence[tuple[float, float]], sd: float) -> Row:
+def _close(case: Case, what: str, pairs: Sequence[tuple[float, float]], sd: float, rest: str = "") -> Row:
     off = float(np.mean([a - b for a, b in pairs]))
     error = sd / len(pairs) ** 0.5
     value, expected = (float(np.mean(column)) for column in zip(*pairs, strict=True))
@@ -108,7 +111,7 @@ def _close(case: Case, what: str, pairs: Sequence[tuple[float, float]], sd: floa
         experiment="V8",
         what=what,
         criterion="within 3 standard errors of theory",
-        measured=f"{value:.4f} service times, theory {expected:.4f}: {off / error:+.1f} standard errors",
+        measured=f"{value:.4f} service times, theory {expected:.4f}: {off / error:+.1f} standard errors{rest}",
         passed=abs(off) <= SES * error,
         kind=case.kind,
     )
@@ -149,7 +152,8 @@ def _read(trace: Trace, scenario: Named, case: Case) -> Seen:
     service = float(counted.service_ns.mean())
     wait = (counted.latency_ns - counted.service_ns) / service
     mean, p99 = _expected(case, scenario.fields["rate"] * service * 1e-9 / case.workers)
-    return Seen(float(wait.mean()), quantile(wait, 0.99), mean, p99, _little(trace, counted))
+    lag = float(trace.lag_ns(case.workers)[trace.warmup == 0].mean()) / service
+    return Seen(float(wait.mean()), quantile(wait, 0.99), mean, p99, _little(trace, counted), lag)
 
 
 @cache

@@ -197,7 +197,8 @@ def _virtual() -> Row:
 
 def _lag(trace: Trace, rate: float, kind: Kind, plan: Plan | None = None) -> Row:
     counted = trace.counted()
-    p50, p99 = (float(np.quantile(counted.lag_ns(), p, method="inverted_cdf")) * 1e-9 for p in (0.5, 0.99))
+    lag = trace.lag_ns()[trace.warmup == 0]
+    p50, p99 = (float(np.quantile(lag, p, method="inverted_cdf")) * 1e-9 for p in (0.5, 0.99))
     limits = (LAG_P50_S, LAG_P99_S) if kind == "real" else (0.0, 0.0)
     kept = plan is None or (bool((trace.due == plan.due_ns).all()) and len(counted) == len(_counted(plan)))
     return _row(

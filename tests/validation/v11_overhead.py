@@ -110,7 +110,8 @@ def _cost(trace: Trace) -> Row:
 
 def _sustained(trace: Trace, rate: float, kind: Kind) -> Row:
     late = noise.judge_lag(trace, 1, open_loop=True)
-    p50, p99 = (float(np.quantile(trace.counted().lag_ns(), p, method="inverted_cdf")) * 1e-9 for p in (0.5, 0.99))
+    lag = trace.lag_ns()[trace.warmup == 0]
+    p50, p99 = (float(np.quantile(lag, p, method="inverted_cdf")) * 1e-9 for p in (0.5, 0.99))
     clean = late.level == "ok" and keeps_up(trace.counted(), 1.0)
     further = rate > SUSTAINED
     return _row(
