@@ -34,6 +34,7 @@ _ALONE_S = 2.0
 _AROUND_S = 1.8
 """Load before and after the counted part of a trial, draining and reading."""
 _SHORTEST_S = 0.5
+_TOLERATED_S = 1.0
 _LOW = 0.2
 _SAID = {
     "unconfirmed": "the fresh trials at the claimed rate were above the limit on average",
@@ -164,7 +165,7 @@ class _Asked:
         finished = True
         while (rate := search.ask()) is not None:
             length_s = self._length_s(rate, MOST - len(search.trials))
-            if length_s + _AROUND_S > self._left_s():
+            if length_s + _AROUND_S > self._left_s() + _TOLERATED_S:
                 finished = False
                 break
             search.tell(self._trial(rate, length_s, 1 + len(search.trials)))

@@ -32,7 +32,7 @@ _BACKLOG = math.log(1.5)
 """The step down from a rate at which the queue only grew, whose quantile says nothing (rule 30 b)."""
 _WIDEST = math.log(1.6)
 """A bracket no wider than this (ln) is refined in."""
-_SHORT_OF = 0.8
+_SHORT_OF = 0.7
 """After the generator was late at a rate twice, nothing above this part of it is tried."""
 
 _LOWER = 0.25

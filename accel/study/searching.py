@@ -38,8 +38,9 @@ def search(funnel: Funnel) -> None:
             asking = [e for e in entries if _asks(funnel, e, number)]
             if not asking:
                 return
-            length_s = _length_s(funnel, asking)
-            if not _may_begin(funnel, number, len(asking) * (length_s + _AROUND_S)):
+            affordable_s = _affordable_s(funnel, asking)
+            expected_s = min(affordable_s, funnel.profile.search_s) + _AROUND_S
+            if not _may_begin(funnel, number, len(asking) * expected_s):
                 if funnel.decisions.confirming is None:
                     names = ", ".join(f"`{e.name}`" for e in asking)
                     funnel.not_bought.append(f"more trials of the highest rate of {names}: its interval is wider")
@@ -47,7 +48,7 @@ def search(funnel: Funnel) -> None:
             funnel.progress.stage(f"searching for the highest rate, round {number + 1}")
             try:
                 with funnel.budget.step("trial"):
-                    _round(funnel, number, asking, length_s, rounds)
+                    _round(funnel, number, asking, affordable_s, rounds)
             except BudgetEnded as error:
                 funnel.not_bought.append(f"the rest of a search: the budget ended while {error.doing}")
                 return
@@ -71,30 +72,36 @@ def _may_begin(funnel: Funnel, number: int, seconds: float) -> bool:
     return funnel.decisions.confirming is None and funnel.budget.allows_search(funnel.profile, seconds)
 
 
-def _length_s(funnel: Funnel, asking: list[Entry]) -> float:
-    """The same for all of a round: as long as the profile wants, but not so long that the search can't be finished."""
+def _affordable_s(funnel: Funnel, asking: list[Entry]) -> float:
+    """How long a trial may be so that everyone can finish its search before confirmation's share begins."""
     profile, budget = funnel.profile, funnel.budget
     kept_s = profile.confirming_share * budget.total_s if profile.confirmations else 0.0
-    made = min(len(search_of(funnel, e.name, e.rate or 1.0).trials) for e in asking)
-    trials_left = len(asking) * max(1, search_of(funnel, asking[0].name, asking[0].rate or 1.0).most - made)
-    affordable_s = (budget.left_s() - kept_s) / trials_left - _AROUND_S
-    return max(profile.server_s, min(profile.search_s, affordable_s))
+    searches = [search_of(funnel, e.name, e.rate or 0.0) for e in asking]
+    trials = sum(max(1, one.most - len(one.trials)) for one in searches)
+    return max(profile.server_s, (budget.left_s() - kept_s) / trials - _AROUND_S)
 
 
-def _round(funnel: Funnel, number: int, asking: list[Entry], length_s: float, rounds: Rounds) -> None:
+def _length_s(funnel: Funnel, rate: float, affordable_s: float) -> float:
+    """As long as the profile wants and the budget affords, and at least what an honest interval needs if that fits."""
+    profile = funnel.profile
+    wanted_s = max(profile.search_s, min(_MORE * profile.search_requests / rate, profile.server_max_s))
+    least_s = min(_MORE * enough(funnel.record.slo_p) / rate, profile.server_max_s)
+    return max(min(wanted_s, affordable_s), least_s)
+
+
+def _round(funnel: Funnel, number: int, asking: list[Entry], affordable_s: float, rounds: Rounds) -> None:
     for position, entry in enumerate(shuffled(asking, seed=funnel.record.seed, block=_ORDERS + number)):
         who: Who = (entry.name, "baseline" if entry.name == funnel.record.baseline else "candidate")
         rate = next_rate(funnel, entry.name, entry.rate or 0.0)
         if rate is None or entry.policy is None:
             continue
-        requests = max(funnel.profile.search_requests, enough(funnel.record.slo_p)) * _MORE
         turn = Turn(
             run_id=_run_id(number, entry.name),
             phase="search",
             target="online",
             scenario=server_at(rate, funnel.record.slo_s),
             batching=entry.policy,
-            duration_s=min(max(length_s, requests / rate), max(length_s, funnel.profile.server_max_s)),
+            duration_s=_length_s(funnel, rate, affordable_s),
             trial=_TRIALS + number,
             role=who[1],
             block=number,
