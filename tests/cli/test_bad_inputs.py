@@ -139,12 +139,12 @@ def held_by_another(folder: Path) -> None:
 
 
 HOLDING: list[subprocess.Popen[str]] = []
-BENCH = ("bench", "model.onnx", "--samples", "samples.npz", "--budget", "10s", "--out", "out")
-RECIPE = ("bench", "recipe.toml", "--budget", "10s", "--out", "out")
+BENCH = ("bench", "model.onnx", "--samples", "samples.npz", "--budget", "30s", "--out", "out")
+RECIPE = ("bench", "recipe.toml", "--budget", "30s", "--out", "out")
 
 
 def bench(model: str, *more: str) -> tuple[str, ...]:
-    return ("bench", model, "--samples", "samples.npz", "--budget", "10s", "--out", "out", *more)
+    return ("bench", model, "--samples", "samples.npz", "--budget", "30s", "--out", "out", *more)
 
 
 # name: (what makes the input bad, the arguments, exit code, words that must stand in the sentence)

@@ -13,7 +13,7 @@ import accel
 from tests import small_models
 
 ROOT = Path(__file__).parents[2]
-BUDGET = "25s"
+BUDGET = "60s"
 
 NET = '''
 import torch
