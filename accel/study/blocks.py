@@ -118,7 +118,7 @@ def _closed(funnel: Funnel) -> bool:
 
 def _may_begin(funnel: Funnel, block: int, entrants: list[Who]) -> bool:
     """Ask the budget; a block that an earlier attempt began is finished first: half a block is half a comparison."""
-    online = funnel.record.target != "batch"
+    online = funnel.record.target != "batch" and not funnel.profile.search_share
     expected_s = len(entrants) * turn_s(funnel.profile, two_runs_s(funnel), online=online)
     if _begun(funnel, block):
         return funnel.budget.allows_rest(0.0)

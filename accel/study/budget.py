@@ -139,7 +139,7 @@ class Budget:
         `seen_s`: what two closed runs of the baseline took, which is more for a slow model.
         """
         available = self.left_s() - self._kept_s(profile) - 0.05 * self.total_s
-        entrants = available / (profile.blocks * turn_s(profile, seen_s))
+        entrants = available / (profile.blocks * turn_s(profile, seen_s, online=not profile.search_share))
         return int(min(profile.finalists, max(1, entrants - 2)))
 
     def server_s(self, profile: Profile, requests: int, rate: float) -> float:

@@ -54,7 +54,8 @@ def _spent(profile: Profile, budget_s: float, *, online: bool) -> list[str]:
 def _profiles(*, online: bool) -> list[str]:
     return [
         f"  {p.name}: {_count(p)} blocks, {show_seconds(p.measure_s)} a run"
-        f"{', a fresh process for each' if p.fresh else ''}; "
+        f"{', a fresh process for each' if p.fresh else ''}"
+        f"{', which waits until the GPU is done and as cool as at the start' if p.name == 'gpu' else ''}; "
         f"{show_seconds(_least_s(p, online=online))} for blocks and confirmation; usual budget "
         f"{show_seconds(seconds(p.budget, '--budget'))}"
         for p in PROFILES.values()
@@ -68,7 +69,8 @@ def _count(profile: Profile) -> str:
 
 
 def _block_s(profile: Profile, *, online: bool) -> float:
-    return (2 + profile.finalists) * turn_s(profile, online=online)
+    """Where a phase of its own searches for the highest rate, blocks hold no server trials."""
+    return (2 + profile.finalists) * turn_s(profile, online=online and not profile.search_share)
 
 
 def _least_s(profile: Profile, *, online: bool) -> float:

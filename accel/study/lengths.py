@@ -19,6 +19,7 @@ _LONGEST_S, _SHARE = 5.0, 0.03
 """What a slow model's run may take, and how much of the budget."""
 _LEAST_WARM_CALLS, _ENOUGH_WARM_S = 3, 2.0
 _AROUND_S, _AROUND_SERVER_S = 0.2, 1.8
+"""Reading counters and writing the trace; with load before and for 1 s after the counted part."""
 
 
 def call_s(funnel: Funnel, turn: Turn, name: str) -> float:
@@ -53,5 +54,7 @@ def expected_s(funnel: Funnel, turn: Turn, name: str) -> float:
     at_least_s = profile.warmup_s if turn.warmup_s is None else turn.warmup_s
     patient_s = max(at_least_s, _ENOUGH_WARM_S, _LEAST_WARM_CALLS * each_s)
     warming_s = max(at_least_s, min(iterations * each_s, patient_s))
-    around_s = _AROUND_SERVER_S if turn.target == "online" else _AROUND_S
+    around_s = _AROUND_S
+    if turn.target == "online":
+        around_s = _AROUND_SERVER_S + max(0.0, float(turn.scenario.fields.get("tail_s", 0.0)) - 1.0)
     return warming_s + turn.duration_s + each_s + around_s
