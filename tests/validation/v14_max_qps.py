@@ -25,7 +25,7 @@ from accel.measurement.trace import Trace
 from accel.plugins import Named
 from accel.scenarios import Plan
 from accel.scenarios.server import Server
-from accel.study.max_qps import MOST, Search
+from accel.study.max_qps import FRESH, MOST, Search
 from accel.study.predict import ServiceTimes, capacity
 from tests.measurement.simulated import Pool, Spin
 from tests.validation import servers, theory
@@ -37,8 +37,9 @@ LOAD = 0.7
 TRUTH = LOAD / SERVICE_S
 SLO_S = (1 + theory.md1_quantile(P, LOAD)) * SERVICE_S
 REQUESTS = 4000
-QUICK_LOOP, QUICK_LINDLEY = 3, 40
+QUICK_LOOP, QUICK_LINDLEY = 2, 150
 FULL_SEARCHES = 100
+_MANY = 120
 REAL_SEARCHES, REAL_REQUESTS = 5, 4000
 WRONG_PREDICTIONS = (0.5, 1.7)
 LIMIT_S = 2400.0
@@ -79,15 +80,30 @@ def _searches(
     held = sum(_holds(c, TRUTH) for c in ends)
     right = sum(0.93 <= claim <= 1.02 for claim in claims)
     trials = max(len(one.trials) for one in found)
+    above = sum(claim > 1 for claim in claims)
+    fresh = min(sum(t.fresh for t in one.trials) for one in found)
     false_alarms = sum(c is not None and c.nonmonotone for c in ends)
     what = f"{count} searches, {REQUESTS} requests a trial, {how}"
     if share:
         yield _row(f"{what}: interval", "holds the truth in at least 90 %", f"{held} of {count}", held >= 0.9 * count)
+        if count >= _MANY:
+            # Fixed seeds: 93 % is within chance of 95 and out of reach of an interval that holds 90.
+            yield _row(
+                f"{what}: interval", "holds the truth in at least 93 %", f"{held} of {count}", held >= 0.93 * count
+            )
         yield _row(
             f"{what}: claim", "within -7 to +2 % of it in at least 90 %", f"{right} of {count}", right >= 0.9 * count
         )
     yield _row(f"{what}: highest claim", "none above +7 %", f"{max(claims) - 1:+.1%}", max(claims) <= 1.07)
-    yield _row(f"{what}: trials", f"at most {MOST}", f"{trials}", trials <= MOST)
+    if share:
+        # It is the lower end of a 90 % interval: one in twenty.
+        yield _row(f"{what}: claim", "above the truth in at most 10 %", f"{above} of {count}", above <= 0.1 * count)
+    yield _row(
+        f"{what}: trials",
+        f"at most {MOST}, {FRESH} of them fresh",
+        f"{trials}, {fresh}",
+        trials <= MOST and fresh == FRESH,
+    )
     yield _row(f"{what}: `nonmonotone`", "in at most 5 %", f"{false_alarms}", false_alarms <= 0.05 * count)
 
 
