@@ -59,6 +59,7 @@ BUGS: tuple[Bug, ...] = (
         what="pooling single trials by 10 % flags monotone servers",
         rule="30 g",
         edits=(
+            Edit(_CAPACITY, "_TOGETHER = math.log(1.06)", "_TOGETHER = 0.0"),
             Edit(
                 _CAPACITY,
                 "limits = [max(MOVED, _CERTAIN * noise / math.sqrt(len(g))) for g in groups]",
