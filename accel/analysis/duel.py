@@ -162,4 +162,4 @@ def _too_few(limit: Limit, blocks: Sequence[Block]) -> str:
         there = min(_requests(blocks).values())
         needed = _FEWEST * required(limit.quantile)
         return f"not carried: {there} requests a side, but {_FEWEST} groups of blocks need {needed}"
-    return f"only {len(blocks)} whole blocks, where {MIN_BLOCKS} are needed"
+    return f"only {len(blocks)} of the {MIN_BLOCKS} blocks that it takes to decide"

@@ -194,14 +194,12 @@ def judge(limit: Limit, measured: Measured, *, target: str, old: str, new: str, 
     elif measured.reason:
         sentence = f"{limit.metric} {changed(measured)}: {measured.reason}"
         settle = "Run it again when the machine is quieter."
-        if measured.blocks < MIN_BLOCKS:
-            settle = (
-                f"{MIN_BLOCKS} blocks take about --budget {_budget(1.2 * MIN_BLOCKS * block_s)}." if block_s else ""
-            )
     else:
         outcome = decide(limit, *measured.ends)
         sentence = f"{limit.metric} {changed(measured)}: {_words(outcome, limit)}"
         settle = settling(limit, measured, block_s) if outcome == "can't tell" else ""
+    if measured.blocks < MIN_BLOCKS:
+        settle = f"{MIN_BLOCKS} blocks take about --budget {_budget(1.2 * MIN_BLOCKS * block_s)}." if block_s else ""
     return Judgement(
         limit=limit,
         target=target,

@@ -153,7 +153,7 @@ class _Gate:
             return self._unsettled(limit, reason, "Limit p99 or throughput instead, or run both studies here.")
         measured = fought.measured[limit]
         found = judge(limit, measured, target=target, old=names[0], new=names[1], block_s=fought.block_s)
-        if measured.ratio is None and limit.quantile is not None:
+        if measured.ratio is None and limit.quantile is not None and measured.blocks >= MIN_BLOCKS:
             return msgspec.structs.replace(found, settle=self._carrying(limit.quantile))
         return found
 
