@@ -10,7 +10,8 @@ from accel.errors import InputError, nearest
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the table of profiles; times in seconds.
 
-    blocks, most_blocks: interleaved blocks, at least and at most; between the two the width of the intervals decides.
+    blocks, up_to_blocks: interleaved blocks, at least and at most; between the two the width of the intervals decides.
+        None: exactly `blocks`.
     confirmations: fresh baseline/winner pairs at the end.
     fresh: a process of its own for every run; False parks one process a variant between its turns.
     screen_s, tune_s, measure_s, server_s: counted time of one run in each phase.
@@ -25,7 +26,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     blocks: int
-    most_blocks: int
+    up_to_blocks: int | None
     confirmations: int
     fresh: bool
     warmup_iterations: int
@@ -48,11 +49,16 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     probe_gaps_s: tuple[float, ...]
     budget: str
 
+    @property
+    def most_blocks(self) -> int:
+        """How many planned blocks there are at most."""
+        return self.blocks if self.up_to_blocks is None else max(self.blocks, self.up_to_blocks)
+
 
 _QUICK = Profile(
     name="quick",
     blocks=6,
-    most_blocks=6,
+    up_to_blocks=None,
     confirmations=4,
     fresh=False,
     warmup_iterations=10,
@@ -79,7 +85,7 @@ _SHARED = msgspec.structs.replace(
     _QUICK,
     name="shared",
     blocks=10,
-    most_blocks=30,
+    up_to_blocks=30,
     confirmations=10,
     fresh=True,
     warmup_s=2.0,

@@ -13,7 +13,7 @@ import accel
 from tests import small_models
 
 ROOT = Path(__file__).parents[2]
-BUDGET = "60s"
+BUDGET = "40s"
 
 NET = '''
 import torch
