@@ -28,6 +28,7 @@ def test_it_is_strict_json_with_the_same_keys_always(case: str) -> None:
         "smallest_difference",
         "counts",
         "findings",
+        "groups",
         "waterfall",
         "headline",
         "subline",
