@@ -31,7 +31,7 @@ class Bug(msgspec.Struct, frozen=True, kw_only=True):
     """A deliberate mistake and the experiments that have to notice it.
 
     rule: what it breaks or removes, as measurement rules or witnesses are called ("11", "W3").
-    red: words of experiments ("V6"); one of them is enough.
+    red: words of experiments ("V6"; "V14:many" asks that function instead of `quick`); one of them is enough.
     """
 
     name: str

@@ -37,9 +37,9 @@ LOAD = 0.7
 TRUTH = LOAD / SERVICE_S
 SLO_S = (1 + theory.md1_quantile(P, LOAD)) * SERVICE_S
 REQUESTS = 4000
-QUICK_LOOP, QUICK_LINDLEY = 2, 150
+QUICK_LOOP, QUICK_LINDLEY, QUICK_WRONG = 2, 40, 120
 FULL_SEARCHES = 100
-_MANY = 120
+MANY = 500
 REAL_SEARCHES, REAL_REQUESTS = 5, 4000
 WRONG_PREDICTIONS = (0.5, 1.7)
 LIMIT_S = 2400.0
@@ -55,6 +55,8 @@ def quick() -> list[Row]:
     return [
         *_searches(QUICK_LOOP, _by_loop, "through the loop", share=False, predictions=QUICK_LOOP),
         *_searches(QUICK_LINDLEY, _by_recursion, "by Lindley's recursion", predictions=QUICK_LOOP),
+        # Where most trials are chosen by looking; fixed seeds, so that 94 % tells an interval of 95 from one of 93.
+        *_searches(QUICK_WRONG, _by_recursion, "predicted at half", wrong=0.5, predictions=QUICK_LOOP, least=0.94),
         _waiting(),
         _late_generator(),
     ]
@@ -65,13 +67,29 @@ def full() -> Iterator[Row]:
     yield from _searches(FULL_SEARCHES, _by_loop, "through the loop")
     for wrong in WRONG_PREDICTIONS:
         yield from _searches(FULL_SEARCHES, _by_recursion, f"predicted at {wrong:g} times the truth", wrong=wrong)
+    yield from many()
     yield _waiting()
     yield _late_generator()
     yield from _real()
 
 
+def many() -> list[Row]:
+    """So many that a rule shows which moves the share of right intervals by a few per cent."""
+    found = [_search(_by_recursion, seed, _predicted(seed % QUICK_LOOP)).conclusion() for seed in range(MANY)]
+    held = sum(_holds(one, TRUTH) for one in found)
+    what = f"{MANY} searches, {REQUESTS} requests a trial, by Lindley's recursion: interval"
+    return [_row(what, "holds the truth in at least 93 %", f"{held} of {MANY}", held >= 0.93 * MANY)]
+
+
 def _searches(
-    count: int, server: Server_, how: str, *, wrong: float = 1.0, share: bool = True, predictions: int = FULL_SEARCHES
+    count: int,
+    server: Server_,
+    how: str,
+    *,
+    wrong: float = 1.0,
+    share: bool = True,
+    predictions: int = FULL_SEARCHES,
+    least: float = 0.9,
 ) -> Iterator[Row]:
     """The criteria over `count` searches; few of them (`share` False) can only be held to what must never happen."""
     found = [_search(server, seed, wrong * _predicted(seed % predictions)) for seed in range(count)]
@@ -85,12 +103,9 @@ def _searches(
     false_alarms = sum(c is not None and c.nonmonotone for c in ends)
     what = f"{count} searches, {REQUESTS} requests a trial, {how}"
     if share:
-        yield _row(f"{what}: interval", "holds the truth in at least 90 %", f"{held} of {count}", held >= 0.9 * count)
-        if count >= _MANY:
-            # Fixed seeds: 93 % is within chance of 95 and out of reach of an interval that holds 90.
-            yield _row(
-                f"{what}: interval", "holds the truth in at least 93 %", f"{held} of {count}", held >= 0.93 * count
-            )
+        yield _row(
+            f"{what}: interval", f"holds the truth in at least {least:.0%}", f"{held} of {count}", held >= least * count
+        )
         yield _row(
             f"{what}: claim", "within -7 to +2 % of it in at least 90 %", f"{right} of {count}", right >= 0.9 * count
         )

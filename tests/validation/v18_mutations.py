@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -138,6 +139,8 @@ def _main(out: Path) -> None:
             try:
                 _try(bug, out, start)
                 code = 0
+            except Exception:
+                traceback.print_exc()
             finally:
                 os._exit(code)
         while os.waitpid(pid, os.WNOHANG) == (0, 0):
@@ -152,10 +155,11 @@ def _try(bug: Bug, out: Path, start: float) -> None:
     plant(bug.edits)
     missing = []
     for word in bug.red:
-        names = [n for n in catalogue.modules() if catalogue.word(n) == word]
+        experiment, _, function = word.partition(":")
+        names = [n for n in catalogue.modules() if catalogue.word(n) == experiment]
         missing += [] if names else [word]
         for name in names:
-            said = _look(name)
+            said = _look(name, function or "quick")
             if said:
                 _tell(out, Noticed(bug=bug.name, by=word, said=said, seconds=round(time.monotonic() - start, 1)))
                 return
@@ -163,9 +167,9 @@ def _try(bug: Bug, out: Path, start: float) -> None:
     _tell(out, Noticed(bug=bug.name, said=said, seconds=round(time.monotonic() - start, 1)))
 
 
-def _look(name: str) -> str:
+def _look(name: str, function: str) -> str:
     try:
-        failed = [r for r in catalogue.load(name).quick() if not (r.passed or r.not_run)]
+        failed = [r for r in getattr(catalogue.load(name), function)() if not (r.passed or r.not_run)]
     except StaleError:
         raise
     except Exception as error:

@@ -45,7 +45,7 @@ BUGS: tuple[Bug, ...] = (
         what="the error of the fit is not widened for rates that were chosen by looking",
         rule="30",
         edits=(Edit(_CAPACITY, "_CHOSEN = 1.25", "_CHOSEN = 1.0"),),
-        red=("V14",),
+        red=("V14:many",),
     ),
     Bug(
         name="monotone by decree",
