@@ -34,7 +34,8 @@ def markdown(record: Record) -> str:
 def _facts(record: Record) -> list[str]:
     m = record.machine
     memory = f", {show_bytes(m.memory_bytes)}" if m.memory_bytes is not None else ""
-    hypervisor = f", {m.hypervisor}" if m.hypervisor else ""
+    where = {None: "", "unknown": ", a virtual machine"}
+    hypervisor = where.get(m.hypervisor, f", a virtual machine ({m.hypervisor})")
     version = f"accel {record.accel_version}" + (f" at `{record.commit}`" if record.commit else "")
     return [
         f"- Machine: {m.cpu}, {m.cores} of {m.logical_cpus} cores{memory}{hypervisor}, {m.kernel}, Python {m.python}"
