@@ -62,8 +62,8 @@ class Backend(Protocol):
     runtime: the Python package a measure child needs.
     extra: the accel-bench extra that installs it.
     slow_to_build (optional, False if absent): its compiler takes a minute or so; tried only while there is time.
-    plain (optional, False if absent): `open` reads data only, no pickle and no native code, so an artefact from elsewhere
-        may be opened without --trust-file.
+    plain (optional, False if absent): `open` reads data only, no pickle and no native code, so an artefact from
+        elsewhere may be opened without --trust-file.
     env: environment variables a child must have *before* the runtime is imported.
     fits: None, or why it isn't tried for this model on this machine.
     build: write a self-contained artefact into an empty folder; raises VariantError.
