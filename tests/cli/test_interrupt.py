@@ -21,7 +21,8 @@ import sys
 import msgspec
 from accel.study import profiles
 profiles.PROFILES["quick"] = msgspec.structs.replace(
-    profiles.PROFILES["quick"], blocks=2, confirmations=0, warmup_s=0.05, screen_s=0.3, tune_s=0.2, measure_s=0.3
+    profiles.PROFILES["quick"], blocks=2, confirmations=0, warmup_s=0.05, screen_s=0.3, tune_s=0.2, measure_s=0.3,
+    probe_gaps_s=(),
 )
 from accel.cli.main import main
 main()
@@ -67,7 +68,7 @@ def test_ctrl_c_ends_with_table_and_page_and_resume_completes(place: Path) -> No
     kept = {p.name: p.read_bytes() for p in (out / "runs").glob("*.json")}
     assert len(kept) >= 3
     again = start(place, "--resume")
-    text, told = again.communicate(timeout=120)
+    text, told = again.communicate(timeout=200)
     assert again.returncode == 0, told
     assert {name: (out / "runs" / name).read_bytes() for name in kept} == kept
     assert json.loads((out / "study.json").read_text())["interrupted"] is False
@@ -83,5 +84,5 @@ def test_ctrl_c_before_anything_was_measured_is_one_line(place: Path) -> None:
     assert told.strip().splitlines()[-1].startswith("accel: Interrupted.")
     assert children_of(place / "out") == []
     again = start(place, "--resume")
-    _, told = again.communicate(timeout=120)
+    _, told = again.communicate(timeout=200)
     assert again.returncode == 0, told

@@ -6,14 +6,31 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 import accel
+from accel.study import profiles
 from tests import small_models
 
 ROOT = Path(__file__).parents[2]
-BUDGET = "40s"
+BUDGET = "60s"
+BRIEF = {
+    "blocks": 2,
+    "confirmations": 1,
+    "warmup_s": 0.1,
+    "screen_s": 0.2,
+    "tune_s": 0.1,
+    "measure_s": 0.2,
+    "probe_gaps_s": (),
+}
+"""What is tested here is the way through, not the evidence: runs of a fifth of a second."""
+SHORTEN = f"""
+import msgspec
+from accel.study import profiles
+profiles.PROFILES["quick"] = msgspec.structs.replace(profiles.PROFILES["quick"], **{BRIEF!r})
+"""
 
 NET = '''
 import torch
@@ -34,6 +51,11 @@ def build():
     torch.manual_seed(0)
     return Net()
 '''
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(profiles.PROFILES, "quick", msgspec.structs.replace(profiles.PROFILES["quick"], **BRIEF))
 
 
 @pytest.fixture
@@ -161,7 +183,7 @@ def test_a_callable_that_fails_is_counted_not_hidden() -> None:
 def test_a_module_in_a_script_without_a_guard(tmp_path: Path) -> None:
     script = tmp_path / "study.py"
     script.write_text(
-        NET + f"\nimport accel, numpy as np\n"
+        NET + SHORTEN + f"\nimport accel, numpy as np\n"
         f"study = accel.bench(build(), {{'x': np.random.rand(64, 32).astype('float32')}}, budget='{BUDGET}', "
         f"out={str(tmp_path / 'out')!r}, target='batch', variants=[{{'name': 'ort', 'backend': 'onnxruntime'}}])\n"
         "print('ENDED', study.conclusion.row('eager').status, study.conclusion.row('ort').status)\n"
@@ -177,7 +199,7 @@ def test_a_module_defined_in_a_notebook_cell(tmp_path: Path) -> None:
 
     cells = [
         NET,
-        "import accel, numpy as np",
+        SHORTEN + "import accel, numpy as np",
         f"study = accel.bench(build(), {{'x': np.random.rand(64, 32).astype('float32')}}, budget='{BUDGET}', "
         f"out={str(tmp_path / 'out')!r}, target='batch', variants=[{{'name': 'ort', 'backend': 'onnxruntime'}}])",
         "study",
