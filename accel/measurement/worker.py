@@ -128,7 +128,7 @@ class Worker:
         reference = checking.Reference(Path(given.reference)) if given.reference else None
         plan = self._plan(scenario, given, reference)
         stage("warming up")
-        clock = SystemClock() if given.workers == 1 else SystemClock(spin_ns=0)
+        clock = SystemClock(yields=given.workers > 1)
         self._warm_up(batcher, plan, given, clock)
         stage("measuring")
         watched, outcome = self._watched(plan, batcher, given, clock)
