@@ -107,8 +107,11 @@ def capacity(trials: Sequence[Trial], *, slo_s: float, resolution: float = 0.05)
         if fitted is not None:
             level: Level = "valid" if chosen is stable else "unstable"
             return _described(fitted, chosen, slo_s, level, limited, resolution)
-    level = "valid" if len(stable) == len(usable) else "unstable"
-    return _described(_bracket(usable, slo_s), usable, slo_s, level, limited, resolution)
+    # Undisturbed trials on both sides of the limit need no others to say that it lies between them.
+    alone = len(stable) >= _LEAST_TRIALS and {t.passes(slo_s) for t in stable} == {True, False}
+    kept: Sequence[Trial] = stable if alone else usable
+    level = "valid" if alone or len(stable) == len(usable) else "unstable"
+    return _described(_bracket(kept, slo_s), kept, slo_s, level, limited, resolution)
 
 
 def _generator_limited(trials: Sequence[Trial], usable: Sequence[Trial], slo_s: float) -> bool:
@@ -264,11 +267,18 @@ def _found(crossing: float, error: float, n: int, df: int, method: str) -> Capac
 
 
 def _bracket(trials: Sequence[Trial], slo_s: float) -> Capacity:
-    """From the highest rate below every failing one to the lowest failing rate above every passing one."""
-    failing = sorted(t.rate for t in trials if not t.passes(slo_s))
-    passing = sorted(t.rate for t in trials if t.passes(slo_s) and (not failing or t.rate < failing[0]))
+    """From the highest rate below every failing one to the lowest failing rate above every passing one.
+
+    Of several trials at one rate the majority speaks, a draw against the rate.
+    """
+    votes: dict[float, list[bool]] = {}
+    for one in trials:
+        votes.setdefault(one.rate, []).append(one.passes(slo_s))
+    verdicts = {rate: 2 * sum(found) > len(found) for rate, found in votes.items()}
+    failing = sorted(rate for rate, passes in verdicts.items() if not passes)
+    passing = sorted(rate for rate, passes in verdicts.items() if passes and (not failing or rate < failing[0]))
     low = passing[-1] if passing else 0.0
-    highest = max((t.rate for t in trials if t.passes(slo_s)), default=0.0)
+    highest = max((rate for rate, passes in verdicts.items() if passes), default=0.0)
     high = next((rate for rate in failing if rate > highest), None)
     said = "between rates below all failing and above all passing ones"
     if not passing:

@@ -97,7 +97,9 @@ def latencies_s(trace: Trace) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 def keeps_up(counted: Trace, slo_s: float) -> bool:
     """Rule 29: the last quarter waits at most twice as long as the first + 1 ms, and the queue drains in time.
 
-    Waiting is started - due; the drain must end within max(SLO, 1 s) after the last request was due.
+    Waiting is started - due; the drain must end within max(SLO, 1 s) after the last request was due. With a limit a
+    wait below half of it counts as no growth: near saturation a steady queue's quarters differ by more than twice by
+    chance, which made rates fail that met the limit (V20), while a queue that really grows passes half the limit soon.
     """
     n = len(counted)
     if n < 8:
@@ -105,7 +107,7 @@ def keeps_up(counted: Trace, slo_s: float) -> bool:
     if bool(np.any(counted.finished < 0)):
         return False
     first_s, last_s, drain_s = waits_s(counted)
-    return last_s <= 2 * first_s + 1e-3 and drain_s <= max(slo_s, 1.0)
+    return last_s <= max(2 * first_s + 1e-3, slo_s / 2) and drain_s <= max(slo_s, 1.0)
 
 
 def waits_s(counted: Trace) -> tuple[float, float, float]:

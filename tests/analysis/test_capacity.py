@@ -72,6 +72,27 @@ def test_few_trials_give_a_bracket_that_says_so() -> None:
     assert (open_end.claim, open_end.high) == (50.0, None)
 
 
+def test_undisturbed_trials_on_both_sides_need_no_disturbed_ones() -> None:
+    stable = [trial(618, 0.007), trial(618, 0.008), trial(933, 0.47), trial(958, 0.57)]
+    shaky = [trial(890, 1.15, level="unstable"), trial(400, 0.9, level="unstable")]
+    found = capacity([*stable, *shaky], slo_s=SLO)
+    assert found is not None
+    assert (found.low, found.high, found.level) == (618, 933, "valid")
+    one_sided = capacity([*stable[:2], *shaky], slo_s=SLO)
+    assert one_sided is not None
+    assert one_sided.level == "unstable"
+
+
+def test_of_several_trials_at_one_rate_the_majority_speaks() -> None:
+    at_389 = [trial(389, q, keeps_up=ok) for q, ok in ((0.010, True), (0.012, True), (0.015, False), (0.017, True))]
+    found = capacity([*at_389, trial(547, 0.3)], slo_s=SLO)
+    assert found is not None
+    assert (found.claim, found.high) == (389, 547)
+    drawn = capacity([*at_389[1:3], trial(547, 0.3)], slo_s=SLO)
+    assert drawn is not None
+    assert drawn.claim == 0
+
+
 def test_a_passing_rate_above_a_failing_one_is_not_claimed() -> None:
     found = capacity([trial(50, 0.01), trial(80, 0.03), trial(200, 0.01)], slo_s=SLO)
     assert found is not None

@@ -84,7 +84,8 @@ def test_the_figures_are_those_that_decide() -> None:
         start = due + rng.exponential(rng.uniform(0.0001, 0.003), 40) * np.linspace(1, rng.uniform(1, 4), 40)
         made = trace(due.tolist(), start.tolist(), (start + 0.001).tolist())
         first, last, drain = waits_s(made)
-        assert keeps_up(made, 0.1) == (last <= 2 * first + 0.001 and drain <= 1)
+        for slo in (0.0, 0.004, 0.1):
+            assert keeps_up(made, slo) == (last <= max(2 * first + 0.001, slo / 2) and drain <= 1)
 
 
 def test_a_run_without_answers_has_no_figures() -> None:

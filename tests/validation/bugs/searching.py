@@ -27,7 +27,7 @@ BUGS: tuple[Bug, ...] = (
         edits=(
             Edit(
                 _ONLINE,
-                "return last_s <= 2 * first_s + 1e-3 and drain_s <= max(slo_s, 1.0)",
+                "return last_s <= max(2 * first_s + 1e-3, slo_s / 2) and drain_s <= max(slo_s, 1.0)",
                 "return True",
             ),
         ),
