@@ -23,7 +23,7 @@ from accel.recipe import Variant
 
 SCHEMA_VERSION = 2
 
-Phase = Literal["screening", "tuning", "blocks", "search", "confirmation", "measure"]
+Phase = Literal["screening", "tuning", "blocks", "search", "load", "confirmation", "measure"]
 Role = Literal["baseline", "repeat", "candidate"]
 Status = Literal["ok", "failed", "refused", "wrong", "skipped"]
 Level = Literal["valid", "unstable", "invalid"]

@@ -2,31 +2,82 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from accel.batching import Decision, Waiting, taking
+from accel.batching._curve import Curve, service_ns
 
 
 class Dynamic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Late binding: a free worker takes what is due, up to `max_size`; there is no timer.
+    """Late binding: a free worker takes what is due, up to `target`; there is no timer.
 
     Under light load every request goes alone at once; under heavy load batches grow by themselves, because requests
     gather while the worker is busy. A timer would add its wait exactly when nobody else is there to share the batch.
+
+    target: the size to aim at under load; 0 means `max_size`. slo_s: the time an answer is worth having; 0: none.
+    curve: (batch size, seconds) as measured, ascending; needed for `drop` and `defer`.
+    drop: who is given up when not all can be answered in time:
+        "none": nobody. "early": the oldest while a batch of `target` would be too late for it, but not while it could
+        still be answered alone or in a smaller batch that takes everyone: shrinking the batch to save it would cost
+        everybody behind it (Nexus, SOSP 2019, calls this early drop). "queue": the oldest while answering all that
+        wait in one go would be too late for it (BentoML's rule). "age": whoever waited longer than slo_s less a full
+        batch (Triton's queue timeout).
+    defer: with several workers, wait for more requests as long as a larger batch still answers the oldest in time
+        (Symphony, arXiv 2308.07470); a lone worker never waits.
 
     >>> Dynamic(max_size=16).decide(Waiting.of(due_ns=[0, 5, 7]), now_ns=9).take
     3
     """
 
     max_size: Annotated[int, msgspec.Meta(ge=1)] = 16
+    target: Annotated[int, msgspec.Meta(ge=0)] = 0
+    slo_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    drop: Literal["none", "early", "queue", "age"] = "none"
+    defer: bool = False
+    curve: Curve = ()
 
     @property
     def largest(self) -> int:
         """The cap on a batch."""
-        return self.max_size
+        return min(self.target, self.max_size) if self.target else self.max_size
 
     def decide(self, waiting: Waiting, now_ns: int) -> Decision:
-        """Take everything that is due, up to the cap."""
-        count = waiting.count
-        return taking(count if count < self.max_size else self.max_size)
+        """Give up who can't be answered in time, then take everything that is due, up to the cap."""
+        count, most = waiting.count, self.largest
+        if not self.slo_s or not self.curve:
+            return taking(count if count < most else most)
+        dropped = self._hopeless(waiting, now_ns) if self.drop != "none" else 0
+        count -= dropped
+        if self.defer and 0 < count < most and not waiting.draining and waiting.idle_workers > 1:
+            until = waiting.due_ns(dropped) + self._slo_ns - self._takes_ns(count + 1)
+            if until > now_ns:
+                return Decision(0, until, dropped)
+        take = count if count < most else most
+        return Decision(take, None, dropped) if dropped else taking(take)
+
+    @property
+    def _slo_ns(self) -> int:
+        return round(self.slo_s * 1e9)
+
+    def _takes_ns(self, size: int) -> int:
+        return service_ns(self.curve)(size)
+
+    def _hopeless(self, waiting: Waiting, now: int) -> int:
+        """How many of the oldest are given up."""
+        count, most, takes, slo = waiting.count, self.largest, self._takes_ns, self._slo_ns
+        dropped = 0
+        while dropped < count:
+            left = count - dropped
+            deadline = waiting.due_ns(dropped) + slo
+            if self.drop == "early":
+                late = now + takes(min(left, most)) > deadline and (left >= most or now + takes(1) > deadline)
+            elif self.drop == "queue":
+                late = left > 1 and now + takes(left) >= deadline
+            else:
+                late = now + takes(most) > deadline
+            if not late:
+                break
+            dropped += 1
+        return dropped
