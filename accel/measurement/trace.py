@@ -27,7 +27,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     taken: when a worker took it.       started: when its batch entered the engine (stacking and padding included).
     finished: when its outputs were on the host; -1 if it never finished.
     batch: which batch it was in.       batch_size: how many requests that batch held.
-    sample: index into the pool.        status: 0 ok, 1 error, 2 unfinished at the drain limit, 3 given up by the policy (taken: when; never started).
+    sample: index into the pool.        status: 0 ok, 1 error, 2 unfinished at the drain limit, 3 dropped: given up by
+        the policy (taken says when; it never started).
     warmup: 1 for requests that are shown but not counted.
 
     lag, latency and the rest are methods, so that there is one definition of each.
