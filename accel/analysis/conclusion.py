@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from accel.analysis import Estimate
+from accel.analysis.roles import Roles
 from accel.compilation import Effective
 from accel.measurement.machine import Machine
 from accel.model import Facts, Signature, Source
@@ -25,6 +26,7 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
     slo_p, slo_s: the latency limit ("p90 of latencies <= slo_s seconds"); slo_assumed: True if the user gave none.
     samples_kind: "real", "synthetic"; metric None when there are no labels.
     accuracy_drop: the guard's limit as a fraction.
+    price_per_h: what an instance costs an hour, as the user said; None: not said, costs are in instance-seconds.
     """
 
     study_id: str
@@ -59,6 +61,7 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
     finished_unix_ns: int | None = None
     elapsed_s: float | None = None
     interrupted: bool = False
+    price_per_h: float | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,6 +197,7 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     counts: tried, refused (accuracy), wrong, failed, skipped.
     groups: by target ("latency", "batch", "online"), who raced in blocks, the fastest group first; members of a group
         were not shown to differ. A target in which fewer than two raced isn't there.
+    roles: batch against online; None before there is an answer.
     """
 
     record: StudyRecord
@@ -209,6 +213,7 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     headline: str
     subline: str
     groups: dict[str, tuple[tuple[str, ...], ...]] = {}
+    roles: Roles | None = None
 
     def row(self, name: str) -> Row:
         """The row of one variant; KeyError if there is none."""
