@@ -13,6 +13,10 @@ from accel.errors import VariantError
 Inputs = Mapping[str, npt.NDArray[Any]]
 
 
+class InstanceLost(VariantError):
+    """An engine's process is gone: whatever follows can't be answered, so the run ends with this reason."""
+
+
 class Pool(Protocol):
     """Where inputs come from, in memory before anything is timed. `Samples` is one."""
 
@@ -38,6 +42,13 @@ class Feed:
         self._sizes = engine.sizes
         self.alone = engine.sizes is None or engine.sizes[0] == 1
         self.cap = engine.sizes[-1] if engine.sizes else None
+
+    def enter(self) -> None:
+        """Called by each worker of this engine, in its own thread, before its first request."""
+
+    def keep(self, outputs: Arrays) -> Arrays:
+        """The outputs of the call that just ended, for after the run; called by the worker that made that call."""
+        return outputs
 
     def padded(self, n: int) -> int:
         """The batch size that really runs for `n` requests.
