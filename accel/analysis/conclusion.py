@@ -10,6 +10,8 @@ from typing import Literal
 import msgspec
 
 from accel.analysis import Estimate
+from accel.analysis.batch_curve import BatchCurve
+from accel.analysis.load_curve import LoadPoint
 from accel.analysis.roles import Roles
 from accel.compilation import Effective
 from accel.measurement.machine import Machine
@@ -27,6 +29,8 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
     samples_kind: "real", "synthetic"; metric None when there are no labels.
     accuracy_drop: the guard's limit as a fraction.
     price_per_h: what an instance costs an hour, as the user said; None: not said, costs are in instance-seconds.
+    simulated: points of the load curve from measured service times on a virtual clock. lengths: seconds a batch by
+        bucket of lengths, where samples have lengths. Both are kept since their sources (samples) may be gone.
     """
 
     study_id: str
@@ -62,6 +66,8 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_s: float | None = None
     interrupted: bool = False
     price_per_h: float | None = None
+    simulated: tuple[LoadPoint, ...] = ()
+    lengths: tuple[BatchCurve, ...] = ()
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,6 +204,8 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     groups: by target ("latency", "batch", "online"), who raced in blocks, the fastest group first; members of a group
         were not shown to differ. A target in which fewer than two raced isn't there.
     roles: batch against online; None before there is an answer.
+    loads: latency and goodput from idle to twice saturation, by variant, policy and rate.
+    batching: the latency-against-batch curve of each tuned variant, then those by bucket of lengths.
     """
 
     record: StudyRecord
@@ -214,6 +222,8 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     subline: str
     groups: dict[str, tuple[tuple[str, ...], ...]] = {}
     roles: Roles | None = None
+    loads: tuple[LoadPoint, ...] = ()
+    batching: tuple[BatchCurve, ...] = ()
 
     def row(self, name: str) -> Row:
         """The row of one variant; KeyError if there is none."""

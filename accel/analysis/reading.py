@@ -11,11 +11,14 @@ import msgspec
 from accel.analysis import wording as words
 from accel.analysis.choice import answer
 from accel.analysis.conclusion import Answer, Conclusion, Row, StudyRecord
+from accel.analysis.curves import curves
 from accel.analysis.findings import findings
+from accel.analysis.load_curve import loads
 from accel.analysis.race import compared, deltas, floors
 from accel.analysis.ranking import orders
 from accel.analysis.rows import Known, known
 from accel.analysis.runs import Run, load_runs, of, worst
+from accel.analysis.versus import roles
 from accel.analysis.waterfall import waterfall
 from accel.result import Level, Result
 
@@ -65,8 +68,12 @@ def _concluded(record: StudyRecord, results: Sequence[Result], alone: Mapping[st
     batch, online = (answer(goal, raced, record, order) for goal in ("batch", "online"))
     answers = [a for a in (online, batch) if a is not None]
     rows = tuple(k.row for k in raced.values())
+    runs = [r for k in raced.values() for r in k.runs]
+    offered = loads(runs, record.simulated, p=record.slo_p, slo_s=record.slo_s)
+    tuned = curves(raced.values(), record)
     counts = _counts(rows)
     shown = deltas(rows)
+    groups = {target: found for target, one in order.items() if (found := one.groups())}
     smallest = math.expm1(shown[len(shown) // 2]) if shown else None
     validity = _validity(rows, answers)
     if smallest is not None and smallest > _STEADY and validity == "valid":
@@ -80,11 +87,14 @@ def _concluded(record: StudyRecord, results: Sequence[Result], alone: Mapping[st
         badge=_badge(validity, smallest),
         smallest_difference=smallest,
         counts=counts,
-        findings=findings(rows, answers, record, results, floor, [r for k in raced.values() for r in k.runs]),
+        findings=findings(rows, answers, record, results, floor, runs, loads=offered, curves=tuned),
         waterfall=waterfall(batch, online, raced, record, floor),
         headline=_headline(answers, rows, record),
         subline=_subline(answers, counts, record),
-        groups={target: groups for target, one in order.items() if (groups := one.groups())},
+        groups=groups,
+        roles=roles(batch, online, raced, record, groups),
+        loads=offered,
+        batching=tuned,
     )
 
 

@@ -20,7 +20,7 @@ from accel.measurement.trace import Trace
 from accel.result import Level, Result
 
 Float = npt.NDArray[np.float64]
-PHASES = ("measure", "screening", "tuning", "blocks", "search", "confirmation")
+PHASES = ("measure", "screening", "tuning", "blocks", "search", "load", "confirmation")
 Target = Literal["latency", "batch", "online"]
 _MOST_UNSTABLE = 0.3
 _ENOUGH = 3
@@ -89,7 +89,7 @@ def load_runs(results: Iterable[Result], folder: Path) -> tuple[list[Run], dict[
 def _run(result: Result, trace: Trace) -> Run | None:
     counted = trace.counted()
     answered = counted.ok()
-    online = result.target == "online"
+    online = result.target == "online" or result.phase == "load"
     if len(counted) == 0 or (len(answered) == 0 and not online):
         return None
     items, seconds, service_s = _batches(answered)

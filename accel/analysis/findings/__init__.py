@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from accel.analysis.batch_curve import BatchCurve
 from accel.analysis.conclusion import Answer, Finding, Row, StudyRecord
-from accel.analysis.findings import load, machine, study, variants
+from accel.analysis.findings import batching, load, machine, study, variants
 from accel.analysis.findings.seen import Seen
+from accel.analysis.load_curve import LoadPoint
 from accel.analysis.paired import Floor, Paired
 from accel.analysis.runs import Run
 from accel.result import Result
@@ -19,12 +21,22 @@ def findings(
     results: Sequence[Result],
     floors: Mapping[Paired, Floor],
     runs: Sequence[Run] = (),
+    *,
+    loads: Sequence[LoadPoint] = (),
+    curves: Sequence[BatchCurve] = (),
 ) -> tuple[Finding, ...]:
     """Everything worth a line, ordered by weight, then by text; a page shows the first few."""
     seen = Seen(
-        record=record, rows=tuple(rows), answers=tuple(answers), results=tuple(results), floors=floors, runs=tuple(runs)
+        record=record,
+        rows=tuple(rows),
+        answers=tuple(answers),
+        results=tuple(results),
+        floors=floors,
+        runs=tuple(runs),
+        loads=tuple(loads),
+        batching=tuple(curves),
     )
-    found = [f for theme in (variants, machine, load, study) for rule in theme.RULES for f in rule(seen)]
+    found = [f for theme in (variants, machine, load, batching, study) for rule in theme.RULES for f in rule(seen)]
     unique = {f.what: f for f in sorted(found, key=lambda f: (f.weight, f.what))}
     return tuple(sorted(unique.values(), key=lambda f: (-f.weight, f.what)))
 

@@ -126,8 +126,12 @@ def _slow_down(tight: Sequence[Run], run: Run) -> tuple[float, float, float] | N
 
 
 def _looks(seen: Seen, name: str) -> list[Run]:
-    """The runs beside the race."""
-    return [r for r in seen.runs if r.result.variant.name == name and r.result.target is None]
+    """The closer looks beside the race."""
+    return [
+        r
+        for r in seen.runs
+        if r.result.variant.name == name and r.result.target is None and r.result.phase == "measure"
+    ]
 
 
 def _gap_s(run: Run) -> float:

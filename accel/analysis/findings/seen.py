@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from accel.analysis.batch_curve import BatchCurve
 from accel.analysis.conclusion import Answer, Row, StudyRecord
+from accel.analysis.load_curve import LoadPoint
 from accel.analysis.paired import Floor, Paired
 from accel.analysis.runs import Run
 from accel.result import Result
@@ -21,6 +23,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     results: tuple[Result, ...]
     floors: Mapping[Paired, Floor]
     runs: tuple[Run, ...] = ()
+    loads: tuple[LoadPoint, ...] = ()
+    batching: tuple[BatchCurve, ...] = ()
 
     @property
     def winners(self) -> tuple[str, ...]:

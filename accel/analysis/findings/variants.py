@@ -18,7 +18,7 @@ def _of_rows(seen: Seen) -> Iterator[Finding]:
 
 def _of_winners(seen: Seen) -> Iterator[Finding]:
     for row in seen.winning_rows():
-        for rule in (_unresolved, _batching, _set_up, _precision):
+        for rule in (_unresolved, _set_up, _precision):
             yield from rule(row, seen.record)
 
 
@@ -103,25 +103,6 @@ def _unresolved(row: Row, record: StudyRecord) -> Iterator[Finding]:
     else:
         what = f"{q.samples} samples can't settle whether `{row.name}` stays within the guard."
     yield Finding(what=what, why=settle, command=again(record, "--samples MORE"), weight=75)
-
-
-def _batching(row: Row, record: StudyRecord) -> Iterator[Finding]:
-    one = row.throughput_by_size.get(1)
-    if row.throughput is None or record.target == "online":
-        return
-    if record.signature.batch != "any":
-        yield Finding(
-            what=f"The model takes a batch of {record.signature.batch} and no other.",
-            why="Batching can't be tried on a fixed batch; an export with a dynamic batch axis lifts this.",
-            weight=60,
-        )
-    elif one is not None and row.batch_size is not None and row.throughput.value < 1.1 * one.value:
-        gain = row.throughput.value / one.value - 1
-        yield Finding(
-            what=f"Batching hardly pays: batch {row.batch_size} gives `{row.name}` {words.percent(max(gain, 0))} more.",
-            why="One item at a time already keeps the processor busy; larger batches only add latency and memory.",
-            weight=30,
-        )
 
 
 def _set_up(row: Row, record: StudyRecord) -> Iterator[Finding]:
