@@ -1,0 +1,1 @@
+"""Experiments about batching: each writes rows into `reports/batching/`, `page` makes `reports/BATCHING.md` of them."""
