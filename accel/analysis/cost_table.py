@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from accel.analysis import Estimate, cost
 from accel.analysis.cost import CostLine, CostTable
@@ -69,12 +70,14 @@ def _endpoint(rate: Estimate | None, utilisation: Estimate | None, price: float,
             yield CostLine(key=key, label=label, value=None, note=said)
         return
     for key, label, part in (("endpoint_per_million", full, 1.0), ("endpoint_half_per_million", half, 0.5)):
-        paid = through(
-            lambda x, part=part: cost.MILLION * cost.endpoint_per_request(part * x, 1, price), rate, unit=unit
-        )
+        paid = through(partial(_per_million, part, price), rate, unit=unit)
         yield CostLine(key=key, label=label, value=paid)
     said = "" if utilisation is not None else "no trial near that rate says so"
     yield CostLine(key="utilisation", label=busy, value=utilisation, note=said)
+
+
+def _per_million(part: float, price: float, rate: float) -> float:
+    return cost.MILLION * cost.endpoint_per_request(part * rate, 1, price)
 
 
 def _start(start_s: float | None) -> CostLine:
@@ -97,11 +100,14 @@ def _crossing(items: Estimate | None, rate: Estimate | None, start_s: float | No
         yield CostLine(key="break_even_runs", label=runs, value=None, note=said)
         yield CostLine(key="break_even_rate", label=often, value=None, note=said)
         return
-    alike = {"job_price": 1.0, "endpoint_price": 1.0}
-    most = through(lambda x: cost.most_runs_a_day(count, x, start_s, **alike), items, unit="1/day")
+    most = through(
+        lambda x: cost.most_runs_a_day(count, x, start_s, job_price=1, endpoint_price=1), items, unit="1/day"
+    )
     note = "at one price for both" if most.value > 0 else "the work alone fills more than a day of one instance"
     yield CostLine(key="break_even_runs", label=runs, value=most if most.value > 0 else None, note=note)
-    even = through(lambda x: cost.break_even_rate(x, _HOURLY, start_s, **alike), items, unit="1/s")
+    even = through(
+        lambda x: cost.break_even_rate(x, _HOURLY, start_s, job_price=1, endpoint_price=1), items, unit="1/s"
+    )
     yield CostLine(
         key="break_even_rate", label=often, value=even if even.value > 0 else None, note=_carried(even, rate)
     )

@@ -9,6 +9,7 @@ import msgspec
 from accel.analysis import Estimate
 from accel.analysis import wording as words
 from accel.analysis.conclusion import Row, StudyRecord
+from accel.analysis.policy import said as in_words
 from accel.analysis.roles import Role
 
 Groups = Mapping[str, tuple[tuple[str, ...], ...]]
@@ -42,7 +43,7 @@ def _winners(batch: Seen, online: Seen, record: StudyRecord, groups: Groups) -> 
     here, there = batch.role.variant, online.role.variant
     at_work = words.figures(batch.row, "batch", record)
     served = words.figures(online.row, "online", record)
-    policy = f" under {online.role.policy}" if online.role.policy else ""
+    policy = f" ({in_words(online.role.policy)})" if online.role.policy else ""
     if here == there:
         yield f"`{here}` is best in both roles: {at_work} as a batch job, {served} online{policy}."
         return
@@ -88,7 +89,9 @@ def _sizes(online: Seen, record: StudyRecord) -> Iterator[str]:
             yield f"`{role.variant}` does most items a second one at a time, so batches bring nothing in either role."
         return
     full = online.row.latency_by_size.get(role.batch_size)
-    if held is not None:
+    if role.policy == "single":
+        yield f"In a batch job {role.batch_size} items go together; online `{role.variant}` takes them one at a time."
+    elif held is not None:
         yield (
             f"In a batch job {role.batch_size} items go together; online a batch of `{role.variant}` holds "
             f"{_number(held)} requests at that rate, since nobody waits for others."
