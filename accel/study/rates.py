@@ -14,7 +14,9 @@ from accel.measurement.trace import Trace
 from accel.plugins import Named
 from accel.result import Result
 from accel.study.max_qps import FRESH, MOST, Search
-from accel.study.predict import ServiceTimes, capacity
+from accel.study.policies import choose
+from accel.study.predict import capacity
+from accel.study.service_times import ServiceTimes
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
@@ -34,20 +36,13 @@ def policy_and_rate(funnel: Funnel, name: str) -> tuple[Named, float] | None:
     times = service_times(funnel, name)
     if record.slo_s is None or record.target == "batch" or times is None:
         return None
-    asked = funnel.variant(name).batching
-    policies = [asked] if asked is not None and asked.name != "fixed" else _policies(times.largest)
-    workers = funnel.variant(name).instances
-    rates = [(capacity(times, p, record.slo_p, record.slo_s, seed=record.seed, workers=workers), p) for p in policies]
-    best = max(rate for rate, _ in rates)
-    if best <= 0:
-        return None
-    # A simpler policy within 2 % of the best is preferred: `single` stands first.
-    return next((policy, rate) for rate, policy in rates if rate >= 0.98 * best)
-
-
-def _policies(largest: int) -> list[Named]:
-    sizes = [s for s in (4, 16, 32) if s <= largest] or ([largest] if largest > 1 else [])
-    return [Named("single"), *(Named("dynamic", {"max_size": s}) for s in sizes)]
+    variant = funnel.variant(name)
+    asked, workers = variant.batching, variant.instances
+    if asked is not None and asked.name != "fixed":
+        rate = capacity(times, asked, record.slo_p, record.slo_s, seed=record.seed, workers=workers)
+        return (asked, rate) if rate > 0 else None
+    found = choose(times, p=record.slo_p, slo_s=record.slo_s, seed=record.seed, workers=workers)
+    return (found.policy, found.rate) if found.rate > 0 else None
 
 
 def service_times(funnel: Funnel, name: str) -> ServiceTimes | None:

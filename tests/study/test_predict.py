@@ -1,4 +1,4 @@
-"""The replay that predicts where an SLO breaks, against queueing theory."""
+"""The simulation that predicts where an SLO breaks, against queueing theory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 
 from accel import plugins
-from accel.measurement import loop
-from accel.measurement.clock import FakeClock
-from accel.measurement.feeding import Feed
 from accel.plugins import Named
-from accel.scenarios import Plan, generator
-from accel.study.predict import ServiceTimes, capacity, latency_quantile_s
-from tests.measurement.simulated import Pool, Spin
+from accel.study.predict import capacity, goodput, latency_quantile_s, poisson, saturation
+from accel.study.service_times import ServiceTimes
 
 MS = 1_000_000
 
@@ -52,28 +48,6 @@ def test_batching_carries_more_where_a_batch_is_cheap_and_no_more_where_it_is_no
     assert none < 1.1
 
 
-def test_medians_are_monotone_in_size_even_if_a_reading_was_not() -> None:
-    times = constant({1: 5.0, 2: 4.0, 4: 9.0})
-    assert times.median_ns(2) == 5.0 * MS
-    assert times.median_ns(3) == 7.0 * MS
-    assert times.largest == 4
-
-
-@pytest.mark.parametrize("policy", [Named("single"), Named("dynamic", {"max_size": 4}), Named("fixed", {"size": 4})])
-def test_the_replay_does_what_the_loop_does(policy: Named) -> None:
-    """The same arrivals through the loop on a fake clock, 10 ms a batch whatever its size."""
-    batcher = plugins.make("batching", policy)
-    due = np.rint(np.cumsum(generator(5, 1, 0).exponential(1e9 / 80, 4000))).astype(np.int64)
-    clock = FakeClock()
-    plan = Plan(due_ns=due, sample_ids=np.zeros(4000, np.int64))
-    feed = Feed(Spin(clock, lambda call, n: 10 * MS), Pool())
-    trace = loop.run(plan, batcher, feed, clock, drain_ns=1 << 60).trace
-    times = constant({1: 10.0, 2: 10.0, 4: 10.0})
-    for p in (0.5, 0.99):
-        expected = float(np.quantile(trace.latency_ns, p, method="inverted_cdf")) * 1e-9
-        assert latency_quantile_s(times, batcher, 80.0, p, seed=5) == pytest.approx(expected, abs=1e-7)
-
-
 def test_two_workers_reproduce_the_p99_of_mm2() -> None:
     """P(T > t) = e^(-mu t) + C mu (e^(-mu t) - e^(-th t)) / (th - mu), th = 2 mu - lambda (measurement.md V8)."""
     services = np.random.default_rng(0).exponential(10.0, 20_000)
@@ -86,7 +60,10 @@ def test_two_workers_reproduce_the_p99_of_mm2() -> None:
         return math.exp(-mu * t) + c * mu * (math.exp(-mu * t) - math.exp(-th * t)) / (th - mu)
 
     policy = plugins.make("batching", Named("single"))
-    found = np.mean([latency_quantile_s(times, policy, 2 * rho * mu, 0.99, seed=seed, workers=2) for seed in range(20)])
+    rate = 2 * rho * mu
+    found = np.mean(
+        [latency_quantile_s(times, policy, rate, 0.99, seed=s, workers=2, requests=20_000) for s in range(20)]
+    )
     assert tail(float(found)) == pytest.approx(0.01, abs=0.002)
 
 
@@ -99,3 +76,25 @@ def test_a_policy_larger_than_what_was_measured_is_not_extrapolated() -> None:
     times = constant({1: 10.0, 4: 12.0})
     small, large = (capacity(times, Named("dynamic", {"max_size": size}), 0.9, 0.1) for size in (4, 64))
     assert large == pytest.approx(small, rel=0.01)
+
+
+def test_a_right_guess_changes_nothing_and_a_wrong_one_hardly() -> None:
+    times = constant({1: 10.0})
+    plain = capacity(times, Named("single"), 0.99, 0.05)
+    for factor in (0.3, 0.95, 1.0, 1.05, 1.3):
+        assert capacity(times, Named("single"), 0.99, 0.05, near=factor * plain) == pytest.approx(plain, rel=0.011)
+
+
+def test_arrivals_are_the_same_at_every_rate_but_for_the_scale() -> None:
+    slow, fast = poisson(10.0, seed=3, requests=50), poisson(40.0, seed=3, requests=50)
+    assert slow / 4 == pytest.approx(fast, abs=1.0)
+    assert slow[0] != poisson(10.0, seed=4, requests=50)[0]
+
+
+def test_goodput_is_the_rate_while_everybody_is_in_time_and_nothing_once_nobody_is() -> None:
+    times = constant({1: 10.0})
+    policy = plugins.make("batching", Named("single"))
+    assert goodput(times, policy, 10.0, 1.0) == pytest.approx(10.0, rel=0.05)
+    # 200/s into a server of 100/s: of 4,000 requests in 20 s the wait passes 50 ms after some tens.
+    assert goodput(times, policy, 200.0, 0.05) < 5
+    assert saturation(times, 1, workers=3) == pytest.approx(300)

@@ -26,7 +26,8 @@ from accel.plugins import Named
 from accel.scenarios import Plan
 from accel.scenarios.server import Server
 from accel.study.max_qps import FRESH, MOST, Search
-from accel.study.predict import ServiceTimes, capacity
+from accel.study.predict import capacity
+from accel.study.service_times import ServiceTimes
 from tests.measurement.simulated import Pool, Spin
 from tests.validation import servers, theory
 from tests.validation.experiment import Row

@@ -1,0 +1,149 @@
+"""Which batching policy, with which sizes and rules, for this model and this limit? And does batching pay at all?
+
+Found on the simulator, from measured service times: every knob that other servers leave to the user follows from the
+latency-against-batch curve and the SLO.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from accel import plugins
+from accel.batching import Batcher
+from accel.batching.dynamic import Dynamic
+from accel.batching.single import Single
+from accel.plugins import Named
+from accel.study.predict import REQUESTS, capacity, goodput, saturation
+from accel.study.service_times import ServiceTimes
+from accel.units import show_seconds
+
+Drop = Literal["none", "early", "queue", "age"]
+
+PAYS = 0.10
+"""What batching must gain to be worth it: on the curve, and in requests/s within the limit."""
+OVERLOAD = 2.0
+_AS_GOOD = 0.98
+_FEWER = REQUESTS // 2
+_BEST_TARGETS = 3
+_CURVE_P = 0.5
+_SCREENED: tuple[Drop, ...] = ("early", "queue")
+_RULES: tuple[Drop, ...] = ("early", "queue", "age", "none")
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """The policy that is proposed, and why.
+
+    rate: requests/s that it carries within the limit by simulation (0: not even a lone request is in time).
+    single: the same for one request at a time. overload: what is still answered in time at twice the rate
+    of full batches, as a share of `rate`. verdict: why batching doesn't pay here, a sentence; empty where it does.
+    """
+
+    policy: Named
+    rate: float
+    single: float
+    overload: float
+    verdict: str = ""
+
+
+def choose(times: ServiceTimes, *, p: float, slo_s: float, seed: int = 0, workers: int = 1) -> Choice:
+    """Search target size, drop rule and (several workers) deferral for the highest rate whose p-quantile is within
+    `slo_s`; among those within 2 % of it the best under overload, then the simplest.
+
+    One request at a time where batching gains less than 10 %. A second or two of computing.
+    """
+    single = capacity(times, Single(), p, slo_s, seed=seed, workers=workers)
+    search = _Search(times, p, slo_s, seed, workers)
+    verdict = _of_curve(times, slo_s)
+    best, rate = (Single(), single) if verdict else search.best()
+    if not verdict and rate < (1 + PAYS) * single:
+        gain = f"{rate / single - 1:.0%} more requests" if rate > single else "no more requests"
+        verdict = f"Batches that fit within {show_seconds(slo_s)} carry {gain}."
+    chosen: Batcher = Single() if verdict else best
+    rate = single if verdict else rate
+    return Choice(
+        policy=plugins.plain(chosen), rate=rate, single=single, overload=search.overload(chosen, rate), verdict=verdict
+    )
+
+
+def _of_curve(times: ServiceTimes, slo_s: float) -> str:
+    """Why no batch can pay, from the curve alone; empty if one may."""
+    sizes = [size for size in times.sizes if size > 1]
+    if not sizes:
+        return "It was only measured one request at a time."
+    one_ns = times.median_ns(1)
+    best = min(sizes, key=lambda size: times.median_ns(size) / size)
+    saved = 1 - times.median_ns(best) / best / one_ns
+    if saved < PAYS:
+        much = f"only {saved:.0%} less" if saved >= 0.005 else "no less"
+        return f"In a batch of {best} each request takes {much} of the engine's time than alone."
+    if times.median_ns(2) * 1e-9 > slo_s:
+        return f"Two requests together take {show_seconds(times.median_ns(2) * 1e-9)}, longer than the limit."
+    return ""
+
+
+class _Search:
+    """Every candidate meets the same arrivals and the same luck, so small differences between them count."""
+
+    def __init__(self, times: ServiceTimes, p: float, slo_s: float, seed: int, workers: int) -> None:
+        self._times, self._p, self._slo_s, self._seed, self._workers = times, p, slo_s, seed, workers
+        self._curve = times.curve(_CURVE_P)
+
+    def best(self) -> tuple[Dynamic, float]:
+        """The best of all targets and rules, and its rate."""
+        rough: dict[int, float] = {}
+        for target in self._targets():
+            near = max(rough.values(), default=0.0)
+            rough[target] = max(self._rate(self._made(target, rule), _FEWER, near) for rule in _SCREENED)
+        likely = sorted(rough, key=lambda target: -rough[target])[:_BEST_TARGETS]
+        found = {
+            policy: self._rate(policy, REQUESTS, rough[policy.target])
+            for target in sorted(likely)
+            for policy in self._variants(target)
+        }
+        most = max(found.values())
+        good = {policy: self.overload(policy, rate) * rate for policy, rate in found.items() if rate >= _AS_GOOD * most}
+        policy = next(policy for policy, rate in good.items() if rate >= _AS_GOOD * max(good.values()))
+        return policy, found[policy]
+
+    def overload(self, policy: Batcher, rate: float) -> float:
+        """Goodput at twice what the engine could do at all, as a share of `rate`."""
+        if rate <= 0:
+            return 0.0
+        most = max(saturation(self._times, size, self._workers) for size in self._targets())
+        got = goodput(self._times, policy, OVERLOAD * most, self._slo_s, seed=self._seed, workers=self._workers)
+        return got / rate
+
+    def _targets(self) -> list[int]:
+        """Sizes in steps of about a half, as large as was measured and the limit has room for one batch."""
+        largest, wanted, size = self._times.largest, set[int](), 2.0
+        while round(size) <= largest:
+            wanted.add(round(size))
+            size *= 2**0.5
+        fitting = {size for size in wanted | {largest} if self._times.median_ns(size) * 1e-9 <= self._slo_s}
+        return sorted(fitting) or [1]
+
+    def _variants(self, target: int) -> Iterator[Dynamic]:
+        """Simplest first."""
+        for rule, defer in itertools.product(_RULES, (False, True) if self._workers > 1 else (False,)):
+            yield self._made(target, rule, defer=defer)
+
+    def _made(self, target: int, rule: Drop, *, defer: bool = False) -> Dynamic:
+        return Dynamic(
+            max_size=self._times.largest, target=target, slo_s=self._slo_s, drop=rule, defer=defer, curve=self._curve
+        )
+
+    def _rate(self, policy: Batcher, requests: int, near: float) -> float:
+        return capacity(
+            self._times,
+            policy,
+            self._p,
+            self._slo_s,
+            seed=self._seed,
+            workers=self._workers,
+            requests=requests,
+            near=near or None,
+        )
