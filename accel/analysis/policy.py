@@ -71,7 +71,7 @@ def _dynamic(fields: dict[str, Any]) -> str:
     size = _largest(fields)
     parts = [f"dynamic batches of up to {size}" if size != 1 else "one request at a time"]
     if fields["drop"] != "none":
-        parts.append(_DROPS.get(fields["drop"], f"drop={fields['drop']}"))
+        parts.append(_DROPS.get(str(fields["drop"]), f"drop={fields['drop']}"))
     if fields["defer"]:
         parts.append("waits for company while the deadline allows")
     return ", ".join(parts)

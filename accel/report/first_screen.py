@@ -8,6 +8,7 @@ import msgspec
 
 from accel.analysis.conclusion import Answer, Conclusion, Row
 from accel.report import words
+from accel.report.roles import share
 from accel.units import show_seconds
 
 MOST_FINDINGS = 3
@@ -134,6 +135,7 @@ def _online(conclusion: Conclusion) -> Card:
         facts=(
             *_latency_there(row, words.slo_percentile(conclusion.record)),
             ("batching", words.policy(there.policy)),
+            *_busy(conclusion, row),
             *_shared_facts(row, original),
             _start(row),
         ),
@@ -174,7 +176,7 @@ def _batch(conclusion: Conclusion) -> Card:
     ends = f"[{words.ends_of(row.throughput)}]" if words.half_width(row.throughput) is not None else ""
     facts = (
         ("1 million items", _and_was(words.million(row.throughput), words.million(before))),
-        ("cost, instance-seconds", words.instance_seconds(row.throughput)),
+        _cost(conclusion, row),
         *(() if _same_winner(conclusion) else _shared_facts(row, original)),
         ("size", _and_was(words.bytes_or_dash(row.artefact_bytes), _size(original))),
     )
@@ -189,6 +191,23 @@ def _batch(conclusion: Conclusion) -> Card:
         doubts=_doubts(answer, row.throughput.validity),
         code=words.code(conclusion, "batch"),
     )
+
+
+def _cost(conclusion: Conclusion, row: Row) -> tuple[str, str]:
+    """A million items in instance-seconds, or at the price an hour that the user gave."""
+    per_h = conclusion.record.price_per_h
+    if per_h is None:
+        return "cost, instance-seconds", words.instance_seconds(row.throughput)
+    return f"cost, at {per_h:g} an hour", words.price(row.throughput, per_h)
+
+
+def _busy(conclusion: Conclusion, row: Row) -> tuple[tuple[str, str], ...]:
+    """How busy the winner's workers are at the claimed rate, where that was seen."""
+    role = conclusion.roles.online if conclusion.roles is not None else None
+    if role is None or role.variant != row.name:
+        return ()
+    cell = share(role.utilisation)
+    return () if cell.value == words.NOTHING else (("busy there", cell.value),)
 
 
 def _same_winner(conclusion: Conclusion) -> bool:

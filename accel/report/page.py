@@ -18,6 +18,7 @@ from accel.report.charts import Traces
 from accel.report.environment import environment
 from accel.report.first_screen import first_screen
 from accel.report.quiet import quiet
+from accel.report.roles import versus
 from accel.result import Result, write_atomically
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -76,6 +77,7 @@ def render(conclusion: Conclusion, traces: Traces | None = None, results: Sequen
         "below": [f for f in figures if f.place == "below"],
         "conclusion": conclusion,
         "table": everything.table(conclusion),
+        "versus": versus(conclusion),
         "groups": everything.groups(conclusion),
         "troubles": everything.troubles(conclusion),
         "environment": environment(conclusion.record),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import sys
 from collections.abc import Iterator
 from html import escape
@@ -13,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from accel.analysis import Estimate
 from accel.analysis.conclusion import Comparison, Conclusion, Row
 from accel.report import words
+from accel.report.terminal import QUIET, fit, plain, styled, versus
 from accel.units import show_seconds
 
 if TYPE_CHECKING:
     from rich.text import Text
 _STYLES = {"faster": "bold green", "slower": "bold yellow", "failed": "bold red", "refused": "bold red"}
-_QUIET = "dim"
 _NARROWEST = 72
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def text(conclusion: Conclusion, width: int = 80, *, colour: bool | None = None, report: str = "") -> str:
@@ -53,35 +51,37 @@ def _parts(conclusion: Conclusion, report: str, width: int) -> Iterator[Any]:
     record = conclusion.record
     took = f", {show_seconds(record.elapsed_s)}" if record.elapsed_s else ""
     head = f"{record.source.name} on {words.machine(record)} · {words.day(record.created_unix_ns)}"
-    yield _text(head, style="bold")
-    yield _text(f"{record.profile}{took} · {conclusion.badge or conclusion.validity.upper()}", style=_QUIET)
-    yield _text("")
+    yield styled(head, style="bold")
+    yield styled(f"{record.profile}{took} · {conclusion.badge or conclusion.validity.upper()}", style=QUIET)
+    yield styled("")
     if conclusion.rows:
         yield _grid(conclusion, width)
-        yield _text("")
+        yield styled("")
     if any(_measured(row) for row in conclusion.rows):
-        yield _text(_legend(conclusion), style=_QUIET)
-        yield _text("")
+        yield styled(_legend(conclusion), style=QUIET)
+        yield styled("")
     yield from _closing(conclusion, report)
 
 
 def _closing(conclusion: Conclusion, report: str) -> Iterator[Text]:
-    yield _text(conclusion.headline, style="bold")
+    yield styled(conclusion.headline, style="bold")
     answers = [a for a in (conclusion.batch, conclusion.online) if a is not None]
     for answer in answers:
-        yield _text(answer.sentence)
+        yield styled(answer.sentence)
+    if conclusion.roles is not None:
+        yield from versus(conclusion.roles, words.slo(conclusion.record))
     for target, ranks in conclusion.groups.items():
         if len(ranks) > 1:
             order = " > ".join(", ".join(names) for names in ranks)
-            yield _text(f"Shown to be faster, {target}: {order}", style=_QUIET)
+            yield styled(f"Shown to be faster, {target}: {order}", style=QUIET)
     if conclusion.record.interrupted:
-        yield _text("This study was interrupted; `--resume` continues it.")
+        yield styled("This study was interrupted; `--resume` continues it.")
     for line in conclusion.record.not_bought:
-        yield _text(f"Not bought: {line}", style=_QUIET)
+        yield styled(f"Not bought: {line}", style=QUIET)
     for finding in sorted(conclusion.findings, key=lambda f: -f.weight)[:3]:
         command = f" Try: {finding.command}" if finding.command else ""
-        yield _text(f"· {words.sentence(finding.what, finding.why)}{command}")
-    yield _text(f"Report: {report or _default_report(conclusion)}")
+        yield styled(f"· {words.sentence(finding.what, finding.why)}{command}")
+    yield styled(f"Report: {report or _default_report(conclusion)}")
 
 
 def _default_report(conclusion: Conclusion) -> str:
@@ -135,8 +135,8 @@ def _grid(conclusion: Conclusion, width: int) -> Any:
     grid = Table.grid(padding=0, expand=False)
     grid.add_column(width=width, no_wrap=False)
     if any(_measured(row) for row in conclusion.rows):
-        grid.add_row(_text("".join(c.head.rjust(cell) for c in columns), style="bold"))
-    grid.add_row(_text("─" * cell * len(columns), style=_QUIET))
+        grid.add_row(styled("".join(c.head.rjust(cell) for c in columns), style="bold"))
+    grid.add_row(styled("─" * cell * len(columns), style=QUIET))
     for row in conclusion.rows:
         for line in _lines(row, columns, cell):
             grid.add_row(line)
@@ -146,54 +146,35 @@ def _grid(conclusion: Conclusion, width: int) -> Any:
 def _lines(row: Row, columns: list[_Column], cell: int) -> Iterator[Text]:
     yield _title(row, cell * len(columns))
     if _measured(row):
-        yield _text("".join(_fit(_plain(c.value(row)), cell) for c in columns))
-        yield _text("".join(_fit(_plain(c.small(row)), cell) for c in columns), style=_QUIET)
+        yield styled("".join(fit(plain(c.value(row)), cell) for c in columns))
+        yield styled("".join(fit(plain(c.small(row)), cell) for c in columns), style=QUIET)
     if row.status != "ok" and row.reason:
-        yield _text(f"    {row.reason}")
+        yield styled(f"    {row.reason}")
         if step := words.extra_step(row.reason, row.next_step):
-            yield _text(f"    → {step}", style=_QUIET)
+            yield styled(f"    → {step}", style=QUIET)
 
 
 def _title(row: Row, width: int) -> Text:
     """The name at the left; what it rests on and the verdict at the right."""
     size = f"batch {row.batch_size}" if row.batch_size and row.status == "ok" else ""
     rests = ", ".join(filter(None, (size, _evidence(row))))
-    verdict = _plain(words.status_word(row))
+    verdict = plain(words.status_word(row))
     gap = width - len(row.name) - len(rests) - len(verdict) - 2
-    title = _text(row.name, style="bold")
+    title = styled(row.name, style="bold")
     title.append(" " * max(gap, 2))
-    title.append(f"{rests}  ", style=_QUIET)
+    title.append(f"{rests}  ", style=QUIET)
     return title.append(verdict, style=_style(row))
-
-
-def _text(words: str, style: str = "") -> Text:
-    """Text without control characters, so that no name can move the cursor or recolour a terminal."""
-    from rich.text import Text
-
-    return Text(_CONTROL.sub(" ", words), style=style)
 
 
 def _measured(row: Row) -> bool:
     return any(words.value_of(e) != words.NOTHING for e in (row.p50, row.throughput))
 
 
-def _fit(value: str, cell: int) -> str:
-    """Right-aligned; what is too long for its column loses thousands separators and leading zeros first."""
-    if len(value) >= cell:
-        value = value.replace(",", "").replace("0.", ".")
-    return value.rjust(cell) if len(value) < cell else f" {value}"
-
-
-def _plain(value: str) -> str:
-    """A dash that every terminal has, and short intervals."""
-    return "-" if value == words.NOTHING else value.replace("–", "-")
-
-
 def _style(row: Row) -> str:
     if row.status != "ok":
-        return _STYLES.get(row.status, _QUIET)
+        return _STYLES.get(row.status, QUIET)
     verdicts = {c.verdict for _, c in words.verdicts(row)}
-    return _STYLES["slower"] if "SLOWER" in verdicts else _STYLES["faster"] if "FASTER" in verdicts else _QUIET
+    return _STYLES["slower"] if "SLOWER" in verdicts else _STYLES["faster"] if "FASTER" in verdicts else QUIET
 
 
 def _evidence(row: Row) -> str:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import datetime
 import math
-import re
 import shlex
 from typing import Literal
 
 from accel.analysis import Estimate
 from accel.analysis.conclusion import Comparison, Conclusion, Online, Row, StudyRecord
+from accel.analysis.policy import said
 from accel.analysis.wording import half_width as half_width
 from accel.analysis.wording import rounded as rounded
+from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import Quality
 from accel.units import show_bytes, show_seconds
@@ -165,7 +166,16 @@ def slo(record: StudyRecord) -> str:
 
 def slo_percentile(record: StudyRecord) -> str:
     """`p99`, `p99.9`: the percentile the SLO speaks of."""
-    return f"p{100 * record.slo_p:.6g}"
+    return percentile(record.slo_p)
+
+
+def percentile(p: float) -> str:
+    """A quantile as a percentile.
+
+    >>> percentile(0.99), percentile(0.999)
+    ('p99', 'p99.9')
+    """
+    return f"p{100 * p:.6g}"
 
 
 def day(unix_ns: int) -> str:
@@ -191,19 +201,19 @@ def what_it_is(variant: Variant) -> str:
     """A variant in one line: compressions in their order, backend, batching."""
     parts = [*map(str, variant.compression), str(variant.backend)]
     if variant.batching is not None:
-        parts.append(str(variant.batching))
+        parts.append(policy(variant.batching))
     if variant.instances > 1:
         parts.append(f"{variant.instances} instances")
     return " → ".join(parts)
 
 
-def policy(text: str) -> str:
+def policy(given: Named | str) -> str:
     """A batching policy as one says it.
 
     >>> policy("dynamic(max_size=16)"), policy("single")
-    ('dynamic, up to 16', 'single')
+    ('dynamic batches of up to 16', 'one request at a time')
     """
-    return re.sub(r"\(max_size=(\d+)\)$", r", up to \1", text)
+    return said(given)
 
 
 def bytes_or_dash(count: int | None) -> str:
@@ -232,11 +242,25 @@ def million(throughput: Estimate | None) -> str:
 
 def instance_seconds(throughput: Estimate | None) -> str:
     """What a million items cost in seconds of this machine, with its interval; prices are the reader's."""
+    return _with_ends(_per_million(throughput, 1.0))
+
+
+def price(throughput: Estimate | None, price_per_h: float) -> str:
+    """What a million items cost at a price an hour, with its interval."""
+    return _with_ends(_per_million(throughput, price_per_h / 3600))
+
+
+def _per_million(throughput: Estimate | None, second: float) -> Estimate | None:
+    """Seconds of a million items, each at a price; None without an interval."""
     if throughput is None or half_width(throughput) is None or throughput.value <= 0:
-        return NOTHING
-    low, high = (1e6 / end if end else None for end in (throughput.high, throughput.low))
-    cost = Estimate(value=1e6 / throughput.value, low=low, high=high, n=throughput.n, unit="s", method="")
-    return f"{value_of(cost)} [{ends_of(cost)}]"
+        return None
+    low, high = (1e6 * second / end if end else None for end in (throughput.high, throughput.low))
+    value = 1e6 * second / throughput.value
+    return Estimate(value=value, low=low, high=high, n=throughput.n, unit="", method="")
+
+
+def _with_ends(estimate: Estimate | None) -> str:
+    return NOTHING if estimate is None else f"{value_of(estimate)} [{ends_of(estimate)}]"
 
 
 def verdicts(row: Row) -> tuple[tuple[Literal["latency", "batch", "online"], Comparison], ...]:

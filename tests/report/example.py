@@ -11,7 +11,12 @@ import msgspec
 import numpy as np
 
 from accel.analysis import Estimate
+from accel.analysis.batch_curve import BatchCurve, batch_curve
 from accel.analysis.conclusion import Answer, Comparison, Conclusion, Finding, Online, Row, Step, StudyRecord
+from accel.analysis.cost_table import cost_table
+from accel.analysis.load_curve import LoadPoint
+from accel.analysis.policy import short
+from accel.analysis.roles import ITEMS, Role, Roles
 from accel.compilation import Effective
 from accel.measurement.machine import Machine
 from accel.measurement.trace import Trace
@@ -237,6 +242,91 @@ def rows() -> tuple[Row, ...]:
     )
 
 
+DYNAMIC = Named("dynamic", {"max_size": 16, "slo_s": 0.02, "drop": "early", "curve": [[1, 0.0028], [16, 0.0222]]})
+POLICIES = (Named("single"), Named("early_commit"), Named("window"), DYNAMIC)
+
+
+def role(target: str, variant: str = "OpenVINO INT8", items: float = 720.0, rate: float = 296.0, **other: Any) -> Role:
+    """A winner in both roles; what the limit costs is worked out from its two rates."""
+    job, claim = estimate(items, 0.03, "1/s"), estimate(rate, 0.04, "1/s")
+    busy = other.pop("utilisation", estimate(0.71, 0.03, "1"))
+    price = other.pop("price_per_h", None)
+    cost = cost_table(items=job, rate=claim, utilisation=busy, start_s=0.57, price_per_h=price, count=ITEMS)
+    fields: dict[str, Any] = {
+        "batch_size": 16,
+        "items": job,
+        "job_s": estimate(1e6 / items + 0.57, 0.03, "s"),
+        "policy": str(DYNAMIC),
+        "rate": claim,
+        "p50_s": estimate(0.0041, 0.03, "s"),
+        "p99_s": estimate(0.0187, 0.05, "s"),
+        "utilisation": busy,
+        "start_s": 0.57,
+        "slo_cost": estimate(1 - rate / items, 0.06, "1"),
+        "cost": cost,
+        **other,
+    }
+    return Role(target=target, variant=variant, **fields)  # type: ignore[arg-type]
+
+
+def roles(**other: Any) -> Roles:
+    """One variant is best in both roles; `batch` and `online` replace either."""
+    why = ("`OpenVINO INT8` is best in both roles.", "The limit costs it 59 % [55–62] of its batch throughput.")
+    given = {"batch": role("batch"), "online": role("online"), "slo_p": 0.9, "slo_s": 0.02, "same": True, "why": why}
+    return Roles(**{**given, **other})
+
+
+def two_winners() -> Roles:
+    """Another variant for batch jobs, and something about it that isn't known."""
+    unknown = {"utilisation": None, "missing": ("How busy it is, nobody knows.",)}
+    other = role("batch", "ORT INT8", 790.0, 214.0, price_per_h=0.2, **unknown)
+    online = role("online", price_per_h=0.2)
+    return roles(batch=other, online=online, same=False, why=("Batch jobs: `ORT INT8`. Online: `OpenVINO INT8`.",))
+
+
+def load_points(variant: str = "OpenVINO INT8", *, simulated: tuple[str, ...] = ("early_commit",)) -> list[LoadPoint]:
+    """Policies from idle to twice 720 requests/s: a wait in front, a batch that fills, and a queue that runs away."""
+    shape = {"single": (0.0, 1 / 0.0028), "early_commit": (0.01, 560.0), "window": (0.01, 610.0), "dynamic": (0, 700.0)}
+    found = []
+    for policy in POLICIES:
+        wait_s, most = shape[policy.name]
+        for load in (0.02, 0.1, 0.25, 0.4, 0.6, 0.8, 0.95, 1.2, 1.6, 2.0):
+            rate, free = 720.0 * load, 1 - 720.0 * load / most
+            drops = policy.name == "dynamic" and free <= 0.02
+            late = None if free <= 0.0 else (wait_s + 0.0033 + 0.0009 / free)
+            good = rate if late is not None and late <= 0.02 else most if drops else max(0.0, most * free * 2 + most)
+            found.append(
+                LoadPoint(
+                    variant=variant,
+                    policy=policy,
+                    label=short(policy),
+                    rate=rate,
+                    quantile_s=late,
+                    p50_s=None if late is None else 0.6 * late,
+                    goodput=min(rate, good),
+                    dropped=max(0.0, 1 - most / rate) if drops else 0.0,
+                    utilisation=min(1.0, rate / most),
+                    level="unstable" if load == 0.95 and policy.name == "window" else "valid",
+                    simulated=policy.name in simulated,
+                    trials=1,
+                    n=400,
+                )
+            )
+    return found
+
+
+def by_length(variant: str = "OpenVINO INT8") -> tuple[BatchCurve, ...]:
+    """Short inputs gain from a batch, long ones don't."""
+    found = []
+    for bucket, fixed_s, item_s in (((3, 16), 0.004, 0.001), ((17, 64), 0.004, 0.004), ((65, 128), 0.0002, 0.02)):
+        seconds = {b: estimate(fixed_s + b * item_s, 0.01, "s") for b in SIZES}
+        items = {b: estimate(b / e.value, 0.01, "1/s") for b, e in seconds.items()}
+        curve = batch_curve(variant, seconds, items, bucket=bucket)
+        assert curve is not None
+        found.append(curve)
+    return tuple(found)
+
+
 def record(given: tuple[Row, ...], **other: Any) -> StudyRecord:
     fields: dict[str, Any] = {
         "study_id": "demo-3f2a",
@@ -331,9 +421,16 @@ def conclusion(**other: Any) -> Conclusion:
         "waterfall": waterfall(),
         "headline": "Use OpenVINO INT8: 4.9× faster online, accuracy unchanged.",
         "subline": "95 %: 4.7–5.0×, measured again afresh. 10 variants tried, 1 refused for accuracy, 1 failed.",
+        "roles": roles(),
+        "loads": tuple(load_points()),
+        "batching": by_length(),
         **other,
     }
     return Conclusion(**fields)
+
+
+_UNSEEN: dict[str, Any] = {"roles": None, "loads": (), "batching": ()}
+"""What a study without an answer, or one made before there were roles, doesn't have."""
 
 
 def findings() -> tuple[Finding, ...]:
@@ -441,8 +538,20 @@ def odd_cases() -> dict[str, Conclusion]:
             batch=msgspec.structs.replace(usual.batch, sentence="Batch: keep torch eager.", **stays),
             online=msgspec.structs.replace(usual.online, sentence="Online: keep torch eager.", **stays),
         ),
-        "no online": conclusion(online=None, rows=only_first, record_target="batch", record_slo_s=None, waterfall=()),
-        "no batch": conclusion(batch=None, record_target="online"),
+        "no online": conclusion(
+            online=None,
+            rows=only_first,
+            record_target="batch",
+            record_slo_s=None,
+            waterfall=(),
+            loads=(),
+            roles=roles(
+                online=None, batch=msgspec.structs.replace(role("batch"), **_only_batch()), why=("No latency limit.",)
+            ),
+        ),
+        "no batch": conclusion(batch=None, record_target="online", roles=roles(batch=None)),
+        "older": conclusion(**_UNSEEN),
+        "two winners": conclusion(roles=two_winners(), record_price_per_h=0.2),
         "synthetic": conclusion(
             record_synthetic=True,
             record_metric=None,
@@ -476,6 +585,7 @@ def odd_cases() -> dict[str, Conclusion]:
             batch=msgspec.structs.replace(usual.batch, evidence="screening"),
             online=None,
             rows=tuple(msgspec.structs.replace(r, evidence="screening", online=None) for r in only_first),
+            **_UNSEEN,
         ),
         "one open interval": conclusion(rows=(_open(usual.rows[0]), _open(usual.rows[1]), *usual.rows[2:])),
         "predicted": conclusion(
@@ -498,6 +608,7 @@ def odd_cases() -> dict[str, Conclusion]:
             headline="Nothing could be measured.",
             subline="2 variants tried, 2 failed.",
             counts={"tried": 2, "refused": 0, "wrong": 0, "failed": 2, "skipped": 0},
+            **_UNSEEN,
         ),
         "nothing yet": conclusion(
             rows=(),
@@ -512,6 +623,7 @@ def odd_cases() -> dict[str, Conclusion]:
             record_interrupted=True,
             headline="Nothing was measured yet.",
             subline="",
+            **_UNSEEN,
         ),
     }
 
@@ -520,6 +632,12 @@ def _nothing() -> dict[str, Any]:
     numbers = ("p50", "p90", "p99", "throughput", "batch_size", "online", "quality")
     speedups = ("speedup_latency", "speedup_batch", "speedup_online")
     return {**dict.fromkeys(numbers + speedups), "throughput_by_size": {}, "latency_by_size": {}}
+
+
+def _only_batch() -> dict[str, Any]:
+    """A role of which nothing is known online."""
+    names = ("rate", "p50_s", "p99_s", "utilisation", "slo_cost")
+    return {**dict.fromkeys(names), "policy": "", "missing": ("What it carries online is not known.",)}
 
 
 def _open(given: Row) -> Row:
@@ -556,7 +674,19 @@ def hostile(text: str = "</script><script>alert(1)</script><img src=x onerror=al
         subline=text,
         badge=text,
         findings=(Finding(what=text, why=text, command=text),),
+        roles=_attacked(winner, text),
+        loads=tuple(msgspec.structs.replace(p, label=text) for p in load_points(winner)),
+        batching=by_length(winner),
         online=msgspec.structs.replace(usual.online, winner=winner, sentence=text),
         batch=msgspec.structs.replace(usual.batch, winner=winner, sentence=text),
         waterfall=tuple(msgspec.structs.replace(s, variant=text) for s in usual.waterfall),
     )
+
+
+def _attacked(winner: str, text: str) -> Roles:
+    """Roles that say an attack in every text field they have."""
+    one = role("online", winner, policy=text, missing=(text,))
+    assert one.cost is not None
+    lines = tuple(msgspec.structs.replace(line, label=text, note=text) for line in one.cost.lines)
+    cost = msgspec.structs.replace(one.cost, lines=lines, unit=text)
+    return roles(batch=None, online=msgspec.structs.replace(one, cost=cost), why=(text,))

@@ -1,0 +1,271 @@
+"""What waiting for a batch does to latency, from an idle service to twice what it can carry, and what is left of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import msgspec
+
+from accel.analysis.conclusion import Conclusion, Row
+from accel.analysis.load_curve import LoadPoint
+from accel.report import words
+from accel.report.charts import Place, Traces
+from accel.report.charts._draw import data, finish, label, ticks_125
+from accel.report.charts._theme import BAD, INK, MUTED, PAPER, colours, leading, scale, short, winners
+from accel.units import show_seconds
+
+_MOST, _CEILING, _GAP_PX = 2, 12.0, 60
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+_FIRST = ("single", "early_commit", "window", "dynamic", "bucketed")
+SIMULATED, MEASURED = "simulated", "measured"
+
+
+class LoadCurve(msgspec.Struct, frozen=True, kw_only=True):
+    """Two panels over the offered rate, a line for each policy: the SLO's percentile from schedule, and goodput."""
+
+    place: ClassVar[Place] = "below"
+    order: ClassVar[int] = 12
+
+    def title(self, conclusion: Conclusion) -> str:
+        """A question a reader would ask."""
+        return "What does each batching policy do under load?"
+
+    def note(self, conclusion: Conclusion) -> str:
+        """How to read it, and what of it is only simulated."""
+        found = _shown(conclusion)
+        guessed = any(p.simulated for p in found)
+        drops = any(p.dropped > 0 for p in found)
+        simulated = "Dashed: simulated from measured service times, not measured under load. " if guessed else ""
+        shaky = "Hollow: unstable, or too few requests for this percentile. " if any(map(_shaky, found)) else ""
+        lost = "Who is given up counts as infinitely late. " if drops else ""
+        return (
+            f"Left, latency from schedule: a line that reaches the top left the picture. {simulated}{shaky}{lost}"
+            "Right, requests a second answered within the limit: on the thin line, all that came."
+        )
+
+    def spec(self, conclusion: Conclusion, traces: Traces, width: int) -> dict[str, Any] | None:
+        """None without an SLO or without a policy that was seen at two rates."""
+        points, limit = _shown(conclusion), conclusion.record.slo_s
+        if not points or limit is None:
+            return None
+        import altair as alt
+
+        wide = width > 560
+        panel = (width - _GAP_PX) // 2 - 48 if wide else width - 62
+        frame = _Frame.around(points, limit * 1e3, panel)
+        look = _Look.of(conclusion, points, wide=wide)
+        left = alt.layer(*_limit(conclusion, frame), *_walls(conclusion, points, frame), *_marks(look, frame, "late"))
+        right = alt.layer(*_all_that_came(frame), *_marks(look, frame, "good"))
+        panels = [p.properties(width=panel, height=280) for p in (left, right)]
+        return finish(alt.concat(*panels, columns=2 if wide else 1, spacing=_GAP_PX // 2), width=None, height=None)
+
+
+class _Frame(msgspec.Struct, frozen=True):
+    """The axes' ranges: requests/s to the right, milliseconds (`low` to `high`) and goodput (0 to `top`) upwards."""
+
+    limit: float
+    right: float
+    low: float
+    high: float
+    top: float
+    width: int
+
+    @classmethod
+    def around(cls, points: list[LoadPoint], limit: float, width: int) -> _Frame:
+        known = [p.quantile_s * 1e3 for p in points if p.quantile_s]
+        lowest = min([*known, limit]) / 1.5
+        high = max(min(max([*known, limit]), _CEILING * limit), 3 * limit) * 1.15
+        return cls(
+            limit, max(p.rate for p in points) * 1.04, lowest, high, max(p.goodput for p in points) * 1.15, width
+        )
+
+    def x(self) -> Any:
+        import altair as alt
+
+        axis = alt.Axis(title="offered requests per second", tickCount=5, grid=False, format="~s")
+        return alt.X("x:Q", scale=alt.Scale(domain=[0, self.right], nice=False), axis=axis)
+
+    def late(self, title: str) -> Any:
+        import altair as alt
+
+        axis = alt.Axis(title=title, values=ticks_125(self.low, self.high), format="~r")
+        return alt.Y("y:Q", scale=alt.Scale(type="log", domain=[self.low, self.high], nice=False), axis=axis)
+
+    def good(self) -> Any:
+        import altair as alt
+
+        axis = alt.Axis(title="answered within the limit, per second", tickCount=5, format="~s")
+        return alt.Y("y:Q", scale=alt.Scale(domain=[0, self.top], nice=False), axis=axis)
+
+
+class _Look(msgspec.Struct, frozen=True):
+    """Which line looks how: colours by variant, shapes by policy; series: (name of the line, its points)."""
+
+    percentile: str
+    colours: dict[str, str]
+    shapes: dict[str, str]
+    series: list[tuple[str, list[LoadPoint]]]
+    wide: bool
+
+    @classmethod
+    def of(cls, conclusion: Conclusion, points: list[LoadPoint], *, wide: bool) -> _Look:
+        rows = [r for r in _rows(conclusion) if any(p.variant == r.name for p in points)]
+        labels = list(dict.fromkeys(_label(p) for p in sorted(points, key=_rank)))
+        shapes = {name: _SHAPES[i % len(_SHAPES)] for i, name in enumerate(labels)}
+        percentile = words.slo_percentile(conclusion.record)
+        return cls(percentile, colours(conclusion, rows), shapes, list(_series(points).items()), wide)
+
+
+def _rows(conclusion: Conclusion) -> list[Row]:
+    """The variants whose policies are drawn: those that won, or the first where none did."""
+    able = [r for r in conclusion.rows if r.status == "ok" and any(p.variant == r.name for p in conclusion.loads)]
+    won = [r for r in able if r.name in winners(conclusion)]
+    return leading(conclusion, won or able, _MOST)
+
+
+def _shown(conclusion: Conclusion) -> list[LoadPoint]:
+    """Points of lines with at least two; a rate of zero or less is none."""
+    names = [r.name for r in _rows(conclusion)]
+    able = [p for p in conclusion.loads if p.variant in names and p.rate > 0 and math.isfinite(p.rate)]
+    return [p for line in _series(able).values() if len(line) > 1 for p in line]
+
+
+def _series(points: list[LoadPoint]) -> dict[str, list[LoadPoint]]:
+    """Name -> points of one variant, policy and origin, by rate."""
+    found: dict[str, list[LoadPoint]] = {}
+    for p in sorted(points, key=lambda p: (*_rank(p), p.rate)):
+        found.setdefault(f"{p.variant} · {_label(p)} · {_how(p)}", []).append(p)
+    return found
+
+
+def _rank(point: LoadPoint) -> tuple[int, str, str, bool]:
+    name = point.policy.name
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST), _label(point), point.variant, point.simulated
+
+
+def _label(point: LoadPoint) -> str:
+    copies = f", {point.instances} instances" if point.instances > 1 else ""
+    return short(point.label) + copies
+
+
+def _how(point: LoadPoint) -> str:
+    return SIMULATED if point.simulated else MEASURED
+
+
+def _shaky(point: LoadPoint) -> bool:
+    return not point.simulated and (point.level != "valid" or not point.carried)
+
+
+def _values(look: _Look, frame: _Frame, panel: str) -> list[dict[str, Any]]:
+    """Rows of one panel; a line of latencies ends at the first point that lies above the picture."""
+    found: list[dict[str, Any]] = []
+    for name, line in look.series:
+        for p in line:
+            late_ms = math.inf if p.quantile_s is None else p.quantile_s * 1e3
+            inside = late_ms < frame.high
+            y = min(max(late_ms, frame.low), frame.high) if panel == "late" else p.goodput
+            found.append({"x": p.rate, "y": round(y, 5), "line": name, **_told(p, late_ms)})
+            if panel == "late" and not inside:
+                break
+    return found
+
+
+def _told(p: LoadPoint, late_ms: float) -> dict[str, Any]:
+    """What a point says of itself when it is pointed at."""
+    return {
+        "variant": p.variant,
+        "policy": _label(p),
+        "how": _how(p),
+        "hollow": _shaky(p),
+        "ms": f"{late_ms:.3g}" if math.isfinite(late_ms) else "never",
+        "good": f"{p.goodput:.3g}",
+        "dropped": f"{100 * p.dropped:.2g} %",
+        "busy": words.NOTHING if p.utilisation is None else f"{100 * p.utilisation:.0f} %",
+    }
+
+
+def _marks(look: _Look, frame: _Frame, panel: str) -> list[Any]:
+    import altair as alt
+
+    values = _values(look, frame, panel)
+    y = frame.late(f"{look.percentile} from schedule, ms (log)") if panel == "late" else frame.good()
+    columns = 3 if look.wide else 2
+    several = alt.Legend(symbolType="stroke", symbolStrokeWidth=3, labelLimit=200) if len(look.colours) > 1 else None
+    colour = alt.Color("variant:N", scale=alt.Scale(**scale(look.colours)), legend=several)
+    shape = alt.Shape(
+        "policy:N",
+        scale=alt.Scale(**scale(look.shapes)),
+        legend=alt.Legend(columns=columns, labelLimit=190, symbolFillColor=MUTED, symbolStrokeColor=MUTED),
+    )
+    place = {"x": frame.x(), "y": y, "color": colour}
+    shown = [
+        alt.Tooltip("policy:N"),
+        alt.Tooltip("variant:N"),
+        alt.Tooltip("how:N"),
+        alt.Tooltip("x:Q", title="offered, 1/s", format=".4~r"),
+        alt.Tooltip("ms:N", title=f"{look.percentile}, ms"),
+        alt.Tooltip("good:N", title="within the limit, 1/s"),
+        alt.Tooltip("dropped:N", title="given up"),
+        alt.Tooltip("busy:N", title="busy"),
+    ]
+    layers: list[Any] = []
+    for how, dash, width in ((SIMULATED, [5, 4], 1.4), (MEASURED, [1, 0], 2.0)):
+        some = [v for v in values if v["how"] == how]
+        if not some:
+            continue
+        faint = 0.7 if how == SIMULATED else 1.0
+        line = data(some).mark_line(strokeWidth=width, strokeDash=dash, opacity=faint)
+        layers.append(line.encode(**place, detail="line:N"))
+        for hollow in (False, True):
+            dots = [v for v in some if v["hollow"] is hollow]
+            if dots:
+                mark = {"filled": False, "fill": PAPER, "strokeWidth": 1.7} if hollow else {"filled": True}
+                size = 26 if how == SIMULATED else 58
+                drawn = data(dots).mark_point(size=size, opacity=faint, **mark)
+                layers.append(drawn.encode(**place, shape=shape, tooltip=shown))
+    return [*layers, *_names(look, values, frame)] if panel == "late" else layers
+
+
+def _names(look: _Look, values: list[dict[str, Any]], frame: _Frame) -> list[Any]:
+    """The word `simulated` at the end of each dashed line, once where they end close to each other."""
+    layers: list[Any] = []
+    taken: list[float] = []
+    for name, line in look.series:
+        ends = [v for v in values if v["line"] == name]
+        if not line[0].simulated or any(abs(ends[-1]["x"] - x) < 0.2 * frame.right for x in taken):
+            continue
+        taken.append(ends[-1]["x"])
+        right = ends[-1]["x"] > 0.6 * frame.right
+        side = {"align": "right", "dx": -6} if right else {"align": "left", "dx": 6}
+        layers.append(label(ends[-1]["x"], ends[-1]["y"], SIMULATED, INK, **side, dy=10, fontStyle="italic"))
+    return layers
+
+
+def _limit(conclusion: Conclusion, frame: _Frame) -> list[Any]:
+    """The SLO as a line with its words at the right end."""
+    assumed = " (assumed)" if conclusion.record.slo_assumed else ""
+    text = f"SLO {words.slo_percentile(conclusion.record)} = {show_seconds(frame.limit / 1e3)}{assumed}"
+    rule = data([{"y": frame.limit}]).mark_rule(color=BAD, strokeWidth=1.5).encode(y="y:Q")
+    return [rule, label(frame.right, frame.limit, text, BAD, align="right", baseline="bottom", dy=-3)]
+
+
+def _walls(conclusion: Conclusion, points: list[LoadPoint], frame: _Frame) -> list[Any]:
+    """A thin dotted line at what each variant does in batch mode: nobody carries more than that for long."""
+    chosen = colours(conclusion, [r for r in _rows(conclusion) if any(p.variant == r.name for p in points)])
+    layers: list[Any] = []
+    for row in _rows(conclusion):
+        if row.throughput is None or row.name not in chosen or not 0 < row.throughput.value < frame.right:
+            continue
+        x, colour = row.throughput.value, chosen[row.name]
+        rule = data([{"x": x}]).mark_rule(color=colour, strokeDash=[1, 3], strokeWidth=1.5).encode(x="x:Q")
+        text = f"batch {words.value_of(row.throughput)}/s"
+        layers += [rule, label(x, frame.low, text, colour, dx=5, dy=-8, align="left")]
+    return layers
+
+
+def _all_that_came(frame: _Frame) -> list[Any]:
+    """The line on which every request is answered within the limit."""
+    end = min(frame.right, frame.top)
+    line = data([{"x": 0.0, "y": 0.0}, {"x": end, "y": end}]).mark_line(color=MUTED, strokeWidth=1)
+    return [line.encode(x=frame.x(), y=frame.good())]
