@@ -25,6 +25,8 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """One way to run the model: compressions in their order, then a backend, then who waits for whom.
 
     batching: None lets the study choose: `fixed` at the best size in batch mode, `dynamic` or `single` online.
+    instances, placement: so many at once: callers of one engine ("shared"), or an engine each on its own cores, in a
+        thread ("threads") or in a process of its own ("processes").
     trap: why this variant is here although accel wouldn't propose it; "" for ordinary ones.
     """
 
@@ -33,6 +35,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     compression: tuple[Named, ...] = ()
     batching: Named | None = None
     instances: int = 1
+    placement: Literal["shared", "threads", "processes"] = "shared"
     trap: str = ""
 
     def __str__(self) -> str:
@@ -261,6 +264,11 @@ def _check_variant(variant: Variant, where: str) -> None:
         )
     if variant.instances < 1:
         raise InputError(f"{where}: `instances` must be at least 1, but is `{variant.instances}`.")
+    if variant.placement != "shared" and variant.instances == 1:
+        raise InputError(
+            f'{where}: `placement = "{variant.placement}"` says where several instances run, but there is one. '
+            "Give `instances` a number from 2, or leave `placement` out."
+        )
 
 
 def _check_values(recipe: Recipe, path: Path) -> None:
@@ -299,6 +307,8 @@ def _variant_table(variant: Variant) -> dict[str, Any]:
         table["batching"] = _table(variant.batching)
     if variant.instances != 1:
         table["instances"] = variant.instances
+    if variant.placement != "shared":
+        table["placement"] = variant.placement
     if variant.trap:
         table["trap"] = variant.trap
     return table

@@ -35,6 +35,11 @@ class Callable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     runtime: ClassVar[str] = "cloudpickle"
     extra: ClassVar[str | None] = None
 
+    @property
+    def shares_process(self) -> bool:
+        """Two restored functions may share their modules' state, so only if it may be called from several threads."""
+        return self.parallel
+
     def env(self) -> dict[str, str]:
         return {}
 

@@ -55,6 +55,8 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     runs: ClassVar[tuple[str, ...]] = ("torch",)
     runtime: ClassVar[str] = "torch"
     slow_to_build: ClassVar[bool] = True
+    # Opening one resets what torch has compiled in this process.
+    shares_process: ClassVar[bool] = False
     extra: ClassVar[str | None] = "torch"
 
     def env(self) -> dict[str, str]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from accel.measurement import cgroup
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+"""What libraries read once, while they are imported, to size their pools."""
 
 Cores = tuple[int, ...]
 """Numbers of logical processors; empty where the system can't pin (macOS): then nothing is pinned."""
@@ -44,7 +48,7 @@ def shares(cores: Cores, count: int) -> tuple[Cores, ...]:
         return tuple((cores[i % len(cores)],) for i in range(count))
     each, more = divmod(len(cores), count)
     ends = [i * each + min(i, more) for i in range(count + 1)]
-    return tuple(cores[a:b] for a, b in zip(ends, ends[1:], strict=False))
+    return tuple(cores[a:b] for a, b in itertools.pairwise(ends))
 
 
 def pin(cores: Cores) -> None:
@@ -54,14 +58,22 @@ def pin(cores: Cores) -> None:
 
 
 @contextlib.contextmanager
-def pinned(cores: Cores) -> Iterator[None]:
-    """`pin` for a while; afterwards the calling thread may run where it could before."""
-    before = os.sched_getaffinity(0) if cores else frozenset()
+def restored() -> Iterator[None]:
+    """Whatever happens meanwhile, the calling thread may afterwards run where it could before."""
+    before = tuple(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ()
     try:
-        pin(cores)
         yield
     finally:
-        pin(tuple(before))
+        if before and os.sched_getaffinity(0) != set(before):
+            pin(before)
+
+
+@contextlib.contextmanager
+def pinned(cores: Cores) -> Iterator[None]:
+    """`pin` for a while; () changes nothing."""
+    with restored():
+        pin(cores)
+        yield
 
 
 def _place(cpu: int, root: Path) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 from accel.compilation import Arrays, Engine
@@ -18,7 +19,10 @@ class InstanceLost(VariantError):
 
 
 class Pool(Protocol):
-    """Where inputs come from, in memory before anything is timed. `Samples` is one."""
+    """Where inputs come from, in memory before anything is timed. `Samples` is one.
+
+    lengths (optional, none if absent): input -> (count,) real length along its ragged axis.
+    """
 
     @property
     def count(self) -> int: ...
@@ -28,16 +32,29 @@ class Pool(Protocol):
     def batch(self, ids: Sequence[int]) -> Inputs: ...
 
 
+def lengths_of(pool: Pool) -> npt.NDArray[np.int64] | None:
+    """(count,) how long each sample is: its longest ragged input; None if nothing varies in length."""
+    lengths = getattr(pool, "lengths", None)
+    if not lengths:
+        return None
+    longest: npt.NDArray[np.int64] = np.maximum.reduce([np.asarray(length, np.int64) for length in lengths.values()])
+    return longest
+
+
 class Feed:
     """One engine and its pool.
 
     rows: per sample the ready input of a batch of one. alone: True if the engine takes those as they are.
     cap: the largest batch the engine takes; None means any.
+    lengths: (count,) length of each sample, which is what it costs in a padded batch; None where samples have none.
     """
+
+    lengths: npt.NDArray[np.int64] | None = None
 
     def __init__(self, engine: Engine, pool: Pool) -> None:
         self.run = engine.run
         self.rows = [pool.row(i) for i in range(pool.count)]
+        self.lengths = lengths_of(pool)
         self._stack = pool.batch
         self._sizes = engine.sizes
         self.alone = engine.sizes is None or engine.sizes[0] == 1
@@ -49,6 +66,9 @@ class Feed:
     def keep(self, outputs: Arrays) -> Arrays:
         """The outputs of the call that just ended, for after the run; called by the worker that made that call."""
         return outputs
+
+    def collect(self) -> None:
+        """Bring what was kept, where it isn't here already; called after the run."""
 
     def padded(self, n: int) -> int:
         """The batch size that really runs for `n` requests.

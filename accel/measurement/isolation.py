@@ -23,12 +23,12 @@ import psutil
 
 from accel.errors import VariantError
 from accel.measurement import cgroup
+from accel.measurement.affinity import THREAD_VARIABLES
 from accel.measurement.protocol import PARENT_PID, REPLY_FD
 from accel.measurement.stall import Stall
 from accel.units import show_bytes, show_seconds
 
 Cause = Literal["crash", "hang", "memory", "error"]
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _LOOK_EVERY_S = 1.0
 _TAIL_BYTES = 4000
 

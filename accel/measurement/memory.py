@@ -7,6 +7,7 @@ at its parent's size (rule 41).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from accel.measurement.cgroup import read
@@ -38,3 +39,24 @@ def private_bytes(process: Path = _SELF) -> int | None:
 def _kilobytes(text: str | None, key: str) -> int | None:
     found = re.search(rf"^{key}:\s+(\d+) kB", text or "", re.MULTILINE)
     return int(found[1]) * 1024 if found else None
+
+
+def together(read_one: Callable[[Path], int | None], pids: Sequence[int]) -> int | None:
+    """What this process and those hold; None if one doesn't say. Pages that several of them map count for each."""
+    return total(read_one(place) for place in (_SELF, *(Path(f"/proc/{pid}") for pid in pids)))
+
+
+def total(parts: Iterable[int | None]) -> int | None:
+    """The sum, or None if a part isn't known.
+
+    >>> total([1, 2]), total([1, None])
+    (3, None)
+    """
+    known = list(parts)
+    return None if None in known else sum(part for part in known if part is not None)
+
+
+def reset_peaks(pids: Sequence[int]) -> None:
+    """Start the peaks of this process and of those anew, where that is possible."""
+    for place in (_SELF, *(Path(f"/proc/{pid}") for pid in pids)):
+        reset_peak(place)

@@ -6,10 +6,11 @@ every second would tell where in a run a disturbance lay, which no judgement use
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -44,9 +45,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     gpus: tuple[GpuReading, ...] | None = None
 
 
-def snapshot(root: Path = cgroup.ROOT, nvml: Nvml | None = None) -> Snapshot:
-    """Read every source once; about a millisecond."""
+def snapshot(root: Path = cgroup.ROOT, nvml: Nvml | None = None, children: Sequence[int] = ()) -> Snapshot:
+    """Read every source once; about a millisecond. children: processes that count with this one."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
+    folders = [root / "proc/self", *(root / f"proc/{pid}" for pid in children)]
+    others = [parse_process(read(f / "stat")) for f in folders[1:]]
     throttle = cgroup.throttling(root)
     stalls = [parse_full_stall(read(root / "proc/pressure" / kind)) for kind in ("memory", "io")]
     processors = root / "sys/devices/system/cpu"
@@ -56,10 +59,10 @@ def snapshot(root: Path = cgroup.ROOT, nvml: Nvml | None = None) -> Snapshot:
         wall_ns=time.perf_counter_ns(),
         cpu_ticks=parse_ticks(read(root / "proc/stat")),
         throttle=None if throttle is None else (throttle.get("nr_periods", 0), throttle["nr_throttled"]),
-        delay_ns=parse_schedstats(read(p) for p in (root / "proc/self/task").glob("*/schedstat")),
+        delay_ns=parse_schedstats(read(p) for f in folders for p in f.glob("task/*/schedstat")),
         stall_us=max((s for s in stalls if s is not None), default=None),
-        major_faults=usage.ru_majflt,
-        cpu_s=usage.ru_utime + usage.ru_stime,
+        major_faults=usage.ru_majflt + sum(faults for faults, _ in others),
+        cpu_s=usage.ru_utime + usage.ru_stime + sum(seconds for _, seconds in others),
         switches=usage.ru_nivcsw,
         clocks_ns=_clocks_ns(),
         clock_khz=max(clocks, default=None),
@@ -120,3 +123,16 @@ def parse_numbers(texts: Iterable[str | None]) -> list[int]:
     [2400000]
     """
     return [int(t) for t in texts if t and t.strip().isdigit()]
+
+
+def parse_process(text: str | None) -> tuple[int, float]:
+    """(major faults, processor seconds) of a /proc/PID/stat; zeros once the process is gone.
+
+    >>> parse_process(f"7 (a b) S 1 1 1 0 -1 4194560 9 0 3 0 {os.sysconf('SC_CLK_TCK')} 0 0 0 20")
+    (3, 1.0)
+    """
+    # The name in brackets may hold anything, so count from its end.
+    fields = (text or "").rpartition(")")[2].split()
+    if len(fields) < 13:
+        return 0, 0.0
+    return int(fields[9]), (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 
 from accel.batching import Batcher, Waiting
@@ -81,6 +82,30 @@ def warm_up(
             break
         call(_ids(sample_ids, calls, n))
     return calls, (clock.now_ns() - start) * 1e-9
+
+
+def warm_up_all(
+    feeds: Sequence[Feed],
+    sizes: Sequence[int],
+    seen: Sequence[set[int]],
+    sample_ids: Sequence[int],
+    clock: Clock,
+    *,
+    iterations: int,
+    s: float,
+) -> None:
+    """`warm_up` every engine, several side by side, each in a thread of its own: so they will run, too."""
+
+    def one(feed: Feed, known: set[int]) -> None:
+        feed.enter()
+        warm_up(feed, sizes, known, sample_ids, clock, iterations=iterations, s=s)
+
+    if len(feeds) == 1:
+        warm_up(feeds[0], sizes, seen[0], sample_ids, clock, iterations=iterations, s=s)
+        return
+    with ThreadPoolExecutor(len(feeds)) as pool:
+        for done in [pool.submit(one, feed, known) for feed, known in zip(feeds, seen, strict=False)]:
+            done.result()
 
 
 def _typical(sizes: Sequence[int]) -> list[int]:
