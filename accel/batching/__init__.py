@@ -7,12 +7,14 @@ clock but the `now_ns` it is handed, so the object that was measured is the one 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
 
-class Waiting(msgspec.Struct, kw_only=True):
+@dataclass(slots=True, kw_only=True)  # set before each decision, inside what is measured: twice as fast as a Struct
+class Waiting:
     """The due requests a policy may see, oldest first. Reused by the loop between calls: read it, don't keep it.
 
     idle_workers: how many workers are free, the one that asks among them. since_ns: when that one became free.
@@ -39,6 +41,13 @@ class Waiting(msgspec.Struct, kw_only=True):
     def cost(self, i: int) -> int:
         """The length of the i-th oldest, in tokens or whatever its inputs are long in; 1 without lengths."""
         return 1 if self.costs is None else self.costs[self._request(i)]
+
+    def first_costs(self, count: int) -> list[int]:
+        """`cost` of the `count` oldest, in one go."""
+        if self.costs is None:
+            return [1] * count
+        loose = [self.costs[request] for request in self.loose[:count]]
+        return [*loose, *self.costs[self.head : self.head + count - len(loose)]]
 
     def _request(self, i: int) -> int:
         passed_over = len(self.loose)
@@ -75,7 +84,8 @@ class Decision(msgspec.Struct, frozen=True):
 
     The oldest `drop` are given up (their answer would come too late); of the rest `take` are taken, the oldest, or
     those at the positions `pick` (as many, ascending, counted among all that wait, dropped ones not among them). With
-    take 0 the policy is asked again at `recheck_ns` or at the next arrival, whichever is first.
+    take 0 the policy is asked again: at once if it dropped somebody, else at `recheck_ns` (after now) or at the next
+    arrival, whichever is first.
     """
 
     take: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -13,8 +14,10 @@ class Bucketed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A free worker takes the oldest request, and with it those nearest in length among the first `window`.
 
     tokens: what a batch may come to with its padding, longest times count; 0: no limit (Text Embeddings Inference
-    limits the same product). The oldest is always in the batch, so nobody is passed over for ever. In batch mode,
-    where everything waits from the start, this sorts by length within the window.
+    limits the same product). padding: the share of that which may be padding; so two requests of very different length
+    go one after the other where nobody in between waits. Both give way only to a lone request, which always may go.
+    The oldest is always in the batch, so nobody is passed over for ever. In batch mode, where everything waits from
+    the start, this sorts by length within the window. Requests without lengths are taken as `dynamic` would.
 
     >>> Bucketed(max_size=2).decide(Waiting.of(due_ns=[0, 1, 2], costs=[30, 9, 28]), now_ns=9).pick
     (0, 2)
@@ -23,6 +26,7 @@ class Bucketed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_size: Annotated[int, msgspec.Meta(ge=1)] = 16
     tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
     window: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 256
+    padding: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.25
 
     @property
     def largest(self) -> int:
@@ -30,22 +34,37 @@ class Bucketed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.max_size
 
     def decide(self, waiting: Waiting, now_ns: int) -> Decision:
-        """Grow a run of neighbours in length around the oldest, the nearest first, while the budget holds."""
+        """The oldest and its neighbours in length."""
         seen = min(waiting.count, self.window)
         if waiting.costs is None or seen == 1:
             return taking(min(seen, self.max_size))
-        costs = [waiting.cost(i) for i in range(seen)]
+        costs = waiting.first_costs(seen)
         order = sorted(range(seen), key=costs.__getitem__)
-        low = high = order.index(0)
-        while high - low + 1 < min(self.max_size, seen):
-            down = costs[0] - costs[order[low - 1]] if low else None
-            up = costs[order[high + 1]] - costs[0] if high + 1 < seen else None
-            longer = down is None or (up is not None and up < down)
-            longest = costs[order[high + 1]] if longer else costs[order[high]]
-            if self.tokens and longest * (high - low + 2) > self.tokens:
-                # Longer ones cost the whole batch its padding; a shorter one may still fit in.
-                if not longer or down is None or costs[order[high]] * (high - low + 2) > self.tokens:
-                    break
+        low, high = self._around(order.index(0), [costs[i] for i in order])
+        if high - low == 1:
+            return taking(1)
+        return Decision(high - low, pick=tuple(sorted(order[low:high])))
+
+    def _around(self, at: int, costs: Sequence[int]) -> tuple[int, int]:
+        """From where to where (end excluded) the batch around `at` goes; costs ascending.
+
+        It grows by whoever is nearest to `at` in length, to either side until somebody there doesn't fit.
+        """
+        low, high, total, shorter, longer = at, at + 1, costs[at], True, True
+        while high - low < self.max_size:
+            shorter, longer = shorter and low > 0, longer and high < len(costs)
+            if not (shorter or longer):
+                break
+            up = longer and (not shorter or costs[high] - costs[at] < costs[at] - costs[low - 1])
+            longest, added = (costs[high], costs[high]) if up else (costs[high - 1], costs[low - 1])
+            if self._fits(high - low + 1, longest, total + added):
+                low, high, total = (low, high + 1, total + added) if up else (low - 1, high, total + added)
+            elif up:
                 longer = False
-            low, high = (low, high + 1) if longer else (low - 1, high)
-        return Decision(high - low + 1, pick=tuple(sorted(order[low : high + 1])))
+            else:
+                shorter = False
+        return low, high
+
+    def _fits(self, count: int, longest: int, total: int) -> bool:
+        padded = count * longest
+        return (not self.tokens or padded <= self.tokens) and padded - total <= self.padding * padded

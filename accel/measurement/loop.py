@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import gc
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from threading import Event, Lock, Thread
-from typing import Any
 
 import msgspec
 import numpy as np
 
-from accel.batching import Batcher, Waiting
+from accel.batching import Batcher, Decision, Waiting
 from accel.compilation import Arrays
 from accel.errors import VariantError
 from accel.measurement.clock import Clock
-from accel.measurement.feeding import Feed
-from accel.measurement.trace import ERROR, OK, UNFINISHED, Int64, Trace
+from accel.measurement.feeding import Feed, InstanceLost
+from accel.measurement.record import Record
+from accel.measurement.trace import Trace
 from accel.scenarios import Plan
 
 LEAD_NS = 20_000_000
@@ -33,7 +33,7 @@ _NEVER = 1 << 62
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What a run left behind.
 
-    captured: request -> (outputs of its batch, its row there), for the requests that were to be kept.
+    captured: row of the trace -> (outputs of its batch, its place there), for the requests that were to be kept.
     errors: the first text of each kind of error. wall_ns: from the start to the last finish.
     """
 
@@ -46,7 +46,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 def run(
     plan: Plan,
     batcher: Batcher,
-    feed: Feed,
+    feed: Feed | Sequence[Feed],
     clock: Clock,
     *,
     workers: int = 1,
@@ -55,14 +55,18 @@ def run(
 ) -> Outcome:
     """Run a plan. `drain_ns` after the last due time nothing more is taken; what is left is UNFINISHED.
 
+    feed: one that all workers share, or one for each. capture: requests whose outputs are kept.
     One worker runs in the calling thread, without any other thread. An exception of the engine marks its batch ERROR;
-    after 20 in a row the run stops. Raises VariantError if the policy never takes what waits.
+    after 20 in a row the run stops. Raises VariantError if the policy never takes what waits or picks who isn't there,
+    InstanceLost if an engine's process is gone.
     """
     gc.collect()
     gc.freeze()
     try:
-        state = _Run(plan, batcher, feed, clock, workers, drain_ns, capture)
-        clock.wait_until(state.base)
+        feeds = [feed] * workers if isinstance(feed, Feed) else list(feed)
+        if len(feeds) != workers:
+            raise ValueError(f"{workers} workers need one feed or {workers}, but {len(feeds)} were given")
+        state = _Run(plan, batcher, feeds, clock, drain_ns, capture)
         if workers == 1:
             state.work(0)
         else:
@@ -73,35 +77,33 @@ def run(
 
 
 class _Run:
-    """State shared by the workers. Written under `lock`, but for what a worker writes about its own batch."""
+    """State shared by the workers. Written under `lock`, but for what a worker writes about its own batch.
+
+    Who waits: `loose` (passed over by a policy that picked others), then the requests from `head` to `arrived`.
+    """
 
     def __init__(
-        self,
-        plan: Plan,
-        batcher: Batcher,
-        feed: Feed,
-        clock: Clock,
-        workers: int,
-        drain_ns: int,
-        capture: frozenset[int],
+        self, plan: Plan, batcher: Batcher, feeds: list[Feed], clock: Clock, drain_ns: int, capture: frozenset[int]
     ) -> None:
-        self.plan, self.batcher, self.feed, self.clock, self.capture = plan, batcher, feed, clock, capture
+        self.plan, self.batcher, self.feeds, self.clock, self.capture = plan, batcher, feeds, clock, capture
         self.n = n = len(plan.sample_ids)
         self.ids = array("q", plan.sample_ids.astype(np.int64).tobytes())
-        # One entry a batch, in the order in which batches were taken; preallocated, so that nothing grows in the run.
-        self.takes, self.taken, self.started, self.finished = (array("q", bytes(8 * n)) for _ in range(4))
+        self.record = Record(n)
         self.head = self.batches = self.arrived = self.issued = self.decided = self.failures = 0
-        self.failed: set[int] = set()
+        self.loose: list[int] = []
+        self.chosen: list[int] | None = None  # who was taken last; None: the next in a row
         self.errors: dict[str, None] = {}
         self.captured: dict[int, tuple[Arrays, int]] = {}
-        self.waiting = Waiting()
-        self.workers = workers
-        self.busy = [0] * workers
+        self.workers = len(feeds)
+        self.busy = [0] * self.workers
         self.lock, self.issuing, self.arrival = Lock(), Lock(), Event()
         self.crash: BaseException | None = None
         self.closed, self.gap = plan.due_ns is None, plan.gap_ns
+        lengths = feeds[0].lengths
+        costs = None if lengths is None else array("q", lengths[plan.sample_ids].tobytes())
         self.base = clock.now_ns() + LEAD_NS
         self.due: Sequence[int] = self._due()
+        self.waiting = Waiting(dues=self.due, costs=costs, loose=self.loose)
         self.stop = self._stop(drain_ns)
 
     def _due(self) -> Sequence[int]:
@@ -125,25 +127,38 @@ class _Run:
     def work(self, me: int) -> None:
         """One worker's life: lead (wait, decide, take), run, note, again."""
         now, lead, issue, lock, busy = self.clock.now_ns, self._lead, self._issue, self.lock, self.busy
-        run, rows, call, alone = self.feed.run, self.feed.rows, self.feed.call, self.feed.alone
-        ids, capture, closed, several = self.ids, self.capture, self.closed, self.workers > 1
-        takes, taken_at, started_at, finished_at = self.takes, self.taken, self.started, self.finished
+        feed, ids, capture, closed, several = self.feeds[me], self.ids, self.capture, self.closed, self.workers > 1
+        run, rows, call, alone = feed.run, feed.rows, feed.call, feed.alone
+        cap = _NEVER if feed.cap is None else feed.cap
+        takes, taken_at = self.record.takes, self.record.taken
+        started_at, finished_at = self.record.started, self.record.finished
+        feed.enter()
+        self.clock.wait_until(self.base)
         t = now()
         while True:
             with lock:
-                take = lead(now() if several else t)
+                take = lead(now() if several else t, t, cap)
                 if not take:
                     return
-                head, batch, taken = self.head, self.batches, self.decided
-                self.head, self.batches = head + take, batch + 1
+                head, batch, taken, chosen = self.head, self.batches, self.decided, self.chosen
+                self.batches = batch + 1
+                if chosen is None:
+                    self.head = head + take
+                else:
+                    head = chosen[0]
                 busy[me] = 1
             started = now()
             try:
-                outputs = run(rows[ids[head]]) if take == 1 and alone else call(ids[head : head + take])
+                if chosen is not None:
+                    outputs = call([ids[i] for i in chosen])
+                else:
+                    outputs = run(rows[ids[head]]) if take == 1 and alone else call(ids[head : head + take])
                 t = now()
                 self.failures = 0
-                if head in capture if take == 1 else not capture.isdisjoint(range(head, head + take)):
-                    self._keep(outputs, head, take)
+                if head in capture if take == 1 else not capture.isdisjoint(chosen or range(head, head + take)):
+                    self._keep(feed, outputs, chosen or range(head, head + take))
+            except InstanceLost:
+                raise
             except Exception as error:
                 t = now()
                 self._note(batch, error)
@@ -154,29 +169,93 @@ class _Run:
             elif closed:
                 issue(take, t)
 
-    def _lead(self, t: int) -> int:
-        """One round of wait, decide, take, under the lock: how many requests to take; 0 at the end of the run."""
-        waiting, due, n, head = self.waiting, self.due, self.n, self.head
-        while head < n and t < self.stop and self.failures < _GIVE_UP_AFTER and self.crash is None:
-            arrived, issued = self.arrived, self.issued
+    def _lead(self, t: int, since: int, cap: int) -> int:
+        """One round of wait, decide, take, under the lock: how many requests to take; 0 at the end of the run.
+
+        since: when this worker became free; cap: the most its engine takes.
+        """
+        waiting, due, n, loose = self.waiting, self.due, self.n, self.loose
+        waiting.since_ns, held = since, 0
+        while (self.head < n or loose) and t < self.stop and self.failures < _GIVE_UP_AFTER and self.crash is None:
+            head, arrived, issued = self.head, self.arrived, self.issued
             if arrived < issued and due[arrived] <= t:
                 arrived = self.arrived = bisect_right(due, t, arrived, issued)
-            if arrived > head:
-                waiting.count = arrived - head
-                waiting.oldest_due_ns = due[head]
-                waiting.draining = arrived == n
-                if self.workers > 1:
-                    waiting.idle_workers = self.workers - sum(self.busy)
-                decision = self.batcher.decide(waiting, t)
-                take = min(decision.take, arrived - head)
-                if take > 0:
-                    self.decided = t
-                    cap = self.feed.cap
-                    return take if cap is None or take <= cap else cap
-                t = self._await(decision.recheck_ns)
-            else:
+            if arrived == head and not loose:
                 t = self._await(None)
+                continue
+            waiting.head = head
+            waiting.count = arrived - head + len(loose) if loose else arrived - head
+            waiting.oldest_due_ns = due[loose[0] if loose else head]
+            if arrived == n:
+                waiting.draining = True
+            if self.workers > 1:
+                waiting.idle_workers = self.workers - sum(self.busy)
+            decision = self.batcher.decide(waiting, t)
+            take = decision.take
+            if self.chosen is not None or decision.drop or decision.pick is not None:
+                take = self._sort_out(decision, t, cap)
+                if decision.drop and not take:
+                    t = self.clock.now_ns()
+                    continue
+            else:
+                if take > arrived - head:
+                    take = arrived - head
+                if take > cap:
+                    take = cap
+            if take > 0:
+                self.decided = t
+                if held:
+                    self.record.held[self.batches] = held
+                return take
+            recheck = decision.recheck_ns
+            t = self._await(recheck)
+            held = recheck if recheck is not None and t >= recheck else 0
         return 0
+
+    def _sort_out(self, decision: Decision, t: int, cap: int) -> int:
+        """Drop and take for a policy that doesn't simply take the oldest; gives how many were taken, see `chosen`."""
+        record, count = self.record, self.waiting.count
+        record.leave_row(self.head)
+        self.chosen = []
+        drop = min(decision.drop, count)
+        if drop:
+            for request in self._oldest(drop):
+                record.dropped[request] = t
+            if self.closed:
+                self._issue_shared(drop, t)
+        take = min(decision.take, count - drop, cap)
+        if take > 0:
+            self.chosen = self._oldest(take) if decision.pick is None else self._picked(decision, drop, take)
+            record.take(self.chosen)
+        return take
+
+    def _oldest(self, count: int) -> list[int]:
+        """Take the `count` oldest out of those that wait."""
+        loose, head = self.loose, self.head
+        passed_over = min(count, len(loose))
+        self.head = head + count - passed_over
+        oldest = [*loose[:passed_over], *range(head, self.head)]
+        del loose[:passed_over]
+        return oldest
+
+    def _picked(self, decision: Decision, dropped: int, take: int) -> list[int]:
+        """Take the first `take` of those that were picked; `dropped` left the front since their places were counted."""
+        pick, loose, head = decision.pick or (), self.loose, self.head
+        last = self.waiting.count - 1
+        if len(pick) != decision.take or list(pick) != sorted(set(pick)) or not dropped <= pick[0] <= pick[-1] <= last:
+            raise VariantError(
+                f"the batching policy picked {pick} of {last + 1} requests, {dropped} of them dropped, and takes "
+                f"{decision.take}: it has to pick as many as it takes, ascending, each once, among those that are left"
+            )
+        at = [place - dropped for place in pick[:take]]
+        more = at[-1] + 1 - len(loose)
+        if more > 0:
+            loose.extend(range(head, head + more))
+            self.head = head + more
+        chosen = [loose[place] for place in at]
+        gone = set(chosen)
+        loose[:] = [request for request in loose if request not in gone]
+        return chosen
 
     def _await(self, recheck_ns: int | None) -> int:
         """Until the next arrival or `recheck_ns`; gives the time then."""
@@ -217,13 +296,14 @@ class _Run:
             self._issue(count, t)
         self.arrival.set()
 
-    def _keep(self, outputs: Arrays, head: int, take: int) -> None:
-        for i in range(head, head + take):
-            if i in self.capture:
-                self.captured[i] = (outputs, i - head)
+    def _keep(self, feed: Feed, outputs: Arrays, requests: Sequence[int]) -> None:
+        outputs = feed.keep(outputs)
+        for place, request in enumerate(requests):
+            if request in self.capture:
+                self.captured[request] = (outputs, place)
 
     def _note(self, batch: int, error: Exception) -> None:
-        self.failed.add(batch)
+        self.record.failed[batch] = 1
         self.failures += 1
         if len(self.errors) < 5:
             self.errors[f"{type(error).__name__}: {error}"[:500]] = None
@@ -249,35 +329,9 @@ class _Run:
             self.arrival.set()
 
     def outcome(self) -> Outcome:
-        """Turn the batch columns into one row a request."""
-        count = self.head if self.plan.limit_ns is not None else self.n
-        trace = Trace(**self._columns(count))
+        """Turn the batch columns into one row a request; who was passed over until a limit is in none."""
+        trace = self.record.trace(self.plan, self.due, seen=self.head, batches=self.batches, base=self.base)
+        never = self.loose if self.plan.limit_ns is not None else []
+        captured = {request - bisect_left(never, request): kept for request, kept in self.captured.items()}
         last = int(trace.finished.max(initial=0))
-        return Outcome(trace=trace, captured=self.captured, errors=tuple(self.errors), wall_ns=last)
-
-    def _columns(self, count: int) -> dict[str, Int64]:
-        def column(values: Any) -> Int64:
-            return np.array(values[: self.batches], np.int64)
-
-        takes = column(self.takes)
-
-        def spread(values: Int64, rest: int) -> Int64:
-            full = np.full(count, rest, np.int64)
-            full[: self.head] = np.repeat(values, takes)
-            return full
-
-        index = np.arange(count)
-        bad = np.full(self.batches, OK, np.int64)
-        bad[sorted(self.failed)] = ERROR
-        counted = (index >= self.plan.warmup) & (index < self.n - self.plan.tail)
-        return {
-            "due": np.array(self.due[:count], np.int64) - self.base,
-            "taken": spread(column(self.taken) - self.base, -1),
-            "started": spread(column(self.started) - self.base, -1),
-            "finished": spread(column(self.finished) - self.base, -1),
-            "batch": spread(np.arange(self.batches), -1),
-            "batch_size": spread(takes, 0),
-            "sample": self.plan.sample_ids[:count].astype(np.int64),
-            "status": spread(bad, UNFINISHED),
-            "warmup": (~counted).astype(np.int64),
-        }
+        return Outcome(trace=trace, captured=captured, errors=tuple(self.errors), wall_ns=last)

@@ -162,5 +162,7 @@ def without_warm_up(trace: Trace, steady: Steady) -> Trace:
         return trace
     rows, _ = _batches(trace)
     warmup = trace.warmup.copy()
-    warmup[(trace.started >= 0) & (trace.started < trace.started[rows[steady.used_from]])] = 1
+    # A dropped request never started: it belongs to the time at which it was given up.
+    came = np.where(trace.started >= 0, trace.started, trace.taken)
+    warmup[(came >= 0) & (came < trace.started[rows[steady.used_from]])] = 1
     return msgspec.structs.replace(trace, warmup=warmup)

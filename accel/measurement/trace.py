@@ -9,6 +9,7 @@ import hashlib
 import heapq
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +18,8 @@ import numpy.typing as npt
 Int64 = npt.NDArray[np.int64]
 
 OK, ERROR, UNFINISHED, DROPPED = 0, 1, 2, 3
-_COLUMNS = ("due", "taken", "started", "finished", "batch", "batch_size", "sample", "status", "warmup")
+_COLUMNS = ("due", "taken", "started", "finished", "batch", "batch_size", "sample", "status", "warmup", "held")
+_LONG_AGO = -(1 << 62)
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -30,6 +32,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     sample: index into the pool.        status: 0 ok, 1 error, 2 unfinished at the drain limit, 3 dropped: given up by
         the policy (taken says when; it never started).
     warmup: 1 for requests that are shown but not counted.
+    held: until when the policy's own timer held the request's batch back, 0 where none did; None: in no batch.
 
     lag, latency and the rest are methods, so that there is one definition of each.
     """
@@ -43,20 +46,25 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     sample: Int64
     status: Int64
     warmup: Int64
+    held: Int64 | None = None
 
     def __len__(self) -> int:
         return len(self.due)
 
     def counted(self) -> Trace:
         """The requests that count: everything but the warm-up."""
-        return self._where(self.warmup == 0)
+        return self.where(self.warmup == 0)
 
     def ok(self) -> Trace:
         """The requests that were answered."""
-        return self._where(self.status == OK)
+        return self.where(self.status == OK)
 
-    def _where(self, mask: npt.NDArray[np.bool_]) -> Trace:
-        return Trace(**{c: getattr(self, c)[mask] for c in _COLUMNS})
+    def where(self, mask: npt.NDArray[np.bool_]) -> Trace:
+        """The requests for which `mask` (n,) is true."""
+        return Trace(**{name: column[mask] for name, column in self._columns().items()})
+
+    def _columns(self) -> dict[str, Any]:
+        return {c: getattr(self, c) for c in _COLUMNS if getattr(self, c) is not None}
 
     @property
     def latency_ns(self) -> Int64:
@@ -71,24 +79,28 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def lag_ns(self, workers: int = 1) -> Int64:
         """How late the harness was: started - max(due of the batch's last request, when a worker became free).
 
-        Waiting for batch mates is the policy's choice, so it is no lag. When workers became free is replayed from the
-        finish times, first free first; unfinished requests get 0.
+        Waiting for batch mates is the policy's choice, so it is no lag, and neither is its timer (`held`). When workers
+        became free is replayed from the finish times, first free first; requests that never ran get 0.
         """
         lag = np.zeros(len(self), np.int64)
-        free = [-(1 << 62)] * workers
-        heads = np.flatnonzero((self.finished >= 0) & (np.diff(self.batch, prepend=-1) != 0))
-        for head in heads.tolist():
-            until = head + int(self.batch_size[head])
-            due = int(self.due[head:until].max())
-            lag[head:until] = int(self.started[head]) - max(due, heapq.heappop(free))
-            heapq.heappush(free, int(self.finished[head]))
+        ran = np.flatnonzero(self.finished >= 0)
+        ran = ran[np.argsort(self.batch[ran], kind="stable")]
+        if not len(ran):
+            return lag
+        heads = np.flatnonzero(np.diff(self.batch[ran], prepend=-1))
+        first = ran[heads]
+        ready = np.maximum.reduceat(self.due[ran], heads)
+        if self.held is not None:
+            ready = np.maximum(ready, self.held[first])
+        late = self.started[first] - np.maximum(ready, _became_free(self.finished[first], workers))
+        lag[ran] = np.repeat(late, np.diff(heads, append=len(ran)))
         return lag
 
     def save(self, path: Path) -> str:
         """Write as .npz by temporary file, fsync and rename; gives the sha256 of the file."""
         temporary = path.with_name(path.name + ".part")
         with temporary.open("wb") as file:
-            np.savez_compressed(file, **{c: getattr(self, c) for c in _COLUMNS})
+            np.savez_compressed(file, **self._columns())
             file.flush()
             os.fsync(file.fileno())
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
@@ -100,4 +112,15 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Read what `save` wrote; pickled content is refused by numpy."""
         # Opened here, since numpy leaves a damaged file open.
         with path.open("rb") as data, np.load(data, allow_pickle=False) as file:
-            return cls(**{c: file[c].astype(np.int64) for c in _COLUMNS})
+            return cls(**{c: file[c].astype(np.int64) for c in _COLUMNS if c != "held" or c in file.files})
+
+
+def _became_free(finished: Int64, workers: int) -> Int64:
+    """(batches,) when the worker that took each batch had become free, by when batches finished."""
+    if workers == 1:
+        return np.concatenate(([_LONG_AGO], finished[:-1]))
+    free, found = [_LONG_AGO] * workers, []
+    for end in finished.tolist():
+        found.append(heapq.heappop(free))
+        heapq.heappush(free, end)
+    return np.array(found, np.int64)

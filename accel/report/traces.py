@@ -56,5 +56,5 @@ def _loaded(path: Path) -> Trace | None:
 
 
 def _joined(traces: list[Trace]) -> Trace:
-    names = [f.name for f in msgspec.structs.fields(Trace)]
+    names = [f.name for f in msgspec.structs.fields(Trace) if f.required]
     return Trace(**{n: np.concatenate([getattr(t, n) for t in traces]) for n in names})
