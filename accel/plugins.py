@@ -130,8 +130,13 @@ def plain(plugin: Any) -> Named:
         value = getattr(plugin, field.name)
         made = field.default_factory is not msgspec.NODEFAULT
         if value != (field.default_factory() if made else field.default):
-            fields[field.encode_name] = msgspec.to_builtins(value)
+            fields[field.encode_name] = _listed(msgspec.to_builtins(value))
     return Named(name_of(plugin), fields)
+
+
+def _listed(value: Any) -> Any:
+    """Lists for tuples, so that what comes back from JSON or TOML is equal."""
+    return [_listed(v) for v in value] if isinstance(value, tuple | list) else value
 
 
 def parse(kind: str, given: str | dict[str, Any] | Named) -> Named:
