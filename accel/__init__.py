@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from accel.recipe import Variant as Variant
     from accel.study.compare import StudyComparison as StudyComparison
     from accel.study.compare import compare as compare
+    from accel.study.driven import EndpointStudy as EndpointStudy
+    from accel.study.endpoint import bench_endpoint as bench_endpoint
     from accel.study.highest_rate import MaxQps as MaxQps
     from accel.study.highest_rate import max_qps as max_qps
     from accel.study.loaded import load_folder as load
@@ -41,6 +43,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "AccelError": "accel.errors:AccelError",
+    "EndpointStudy": "accel.study.driven:EndpointStudy",
     "GateFailed": "accel.errors:GateFailed",
     "InputError": "accel.errors:InputError",
     "MaxQps": "accel.study.highest_rate:MaxQps",
@@ -55,6 +58,7 @@ _WHERE = {
     "VariantError": "accel.errors:VariantError",
     "Winner": "accel.study.winner:Winner",
     "bench": "accel.study.study:bench",
+    "bench_endpoint": "accel.study.endpoint:bench_endpoint",
     "compare": "accel.study.compare:compare",
     "load": "accel.study.loaded:load_folder",
     "max_qps": "accel.study.highest_rate:max_qps",
@@ -67,6 +71,7 @@ _WHERE = {
 
 __all__ = [
     "AccelError",
+    "EndpointStudy",
     "GateFailed",
     "InputError",
     "MaxQps",
@@ -81,6 +86,7 @@ __all__ = [
     "VariantError",
     "Winner",
     "bench",
+    "bench_endpoint",
     "compare",
     "load",
     "max_qps",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accel.cli.values import Plugin, Size, Word, drop, duration, slo
+from accel.cli.endpoint import drive, refuse_alone
+from accel.cli.values import Plugin, Rate, Size, Word, drop, duration, slo
 from accel.errors import InputError, NothingMeasured
 
 if TYPE_CHECKING:
@@ -45,6 +46,17 @@ _PROFILES = ("quick", "shared", "quiet", "gpu")
     help="Try only this technique; repeatable.",
 )
 @click.option("--batch", type=Size(), multiple=True, help="Try only this batch size; repeatable.")
+@click.option(
+    "--endpoint", metavar="URL", help="Drive a server that runs already: http://127.0.0.1:8000/v2/models/NAME."
+)
+@click.option(
+    "--protocol",
+    type=Word("auto", "v2", "v2-binary", "json"),
+    metavar="auto|v2|v2-binary|json",
+    help="How the endpoint is asked; by its URL if not given.",
+)
+@click.option("--connections", type=Size(), help="How many requests to the endpoint can be under way at once: 32.")
+@click.option("--rate", type=Rate(), multiple=True, help="Drive the endpoint at so many requests a second; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where results go.")
 @click.option("--resume", is_flag=True, help="Go on with the study in --out; finished runs are kept.")
 @click.option("--dry-run", is_flag=True, help="Show what would be tried and how long it takes; measure nothing.")
@@ -53,16 +65,28 @@ _PROFILES = ("quick", "shared", "quiet", "gpu")
 @click.option("--trust-file", is_flag=True, help="Load a file that may hold pickles or native code (.pt2).")
 @click.pass_obj
 def command(
-    words: list[str], /, model: str | None, dry_run: bool, save_recipe: Path | None, as_json: bool, **options: Any
+    words: list[str],
+    /,
+    model: str | None,
+    dry_run: bool,
+    save_recipe: Path | None,
+    as_json: bool,
+    endpoint: str | None,
+    **options: Any,
 ) -> int:
     """Compare the ways to run MODEL and recommend one for batch jobs and one for online requests.
 
     MODEL is an .onnx, .pt2 or OpenVINO .xml file, file.py:factory or package.module:factory; a recipe is a .toml
-    file; `demo` is built in.
+    file; `demo` is built in. With --endpoint no MODEL is given: a running server is driven.
     """
+    asked = {name: value for name, value in options.items() if value not in (None, (), False)}
+    if endpoint is not None:
+        if dry_run or save_recipe is not None:
+            raise InputError("--dry-run and --save-recipe have no meaning with --endpoint.")
+        return drive(endpoint, model, asked, as_json=as_json, typed=shlex.join(["accel", *words]))
+    refuse_alone(asked)
     if model is None:
         raise InputError("Say what to measure: a model file, a recipe (.toml) or `demo`, as in `accel bench demo`.")
-    asked = {name: value for name, value in options.items() if value not in (None, (), False)}
     if asked.get("resume") and "out" not in asked and not model.endswith(".toml"):
         raise InputError("--resume needs the folder of the study to go on with. Add --out DIR.")
     if dry_run or save_recipe is not None:

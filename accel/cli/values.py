@@ -50,7 +50,7 @@ class Plugin(click.ParamType[str]):
 
 
 class Size(click.ParamType[int]):
-    """A batch size: a whole number of at least 1."""
+    """A size or number of something: a whole number of at least 1."""
 
     name = "SIZE"
 
@@ -58,10 +58,29 @@ class Size(click.ParamType[int]):
         try:
             size = int(value)
         except ValueError:
-            raise InputError(f"--batch must be a whole number such as 8, but is `{value}`.") from None
+            raise InputError(f"{_option(param)} must be a whole number such as 8, but is `{value}`.") from None
         if size < 1:
-            raise InputError(f"--batch must be at least 1, but is `{value}`.")
+            raise InputError(f"{_option(param)} must be at least 1, but is `{value}`.")
         return size
+
+
+class Rate(click.ParamType[float]):
+    """Requests a second, such as `50` or `50/s`."""
+
+    name = "RATE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            rate = float(str(value).removesuffix("/s"))
+        except ValueError:
+            rate = 0.0
+        if not 0 < rate < float("inf"):
+            raise InputError(f"{_option(param)} must be requests a second above 0, such as 50, but is `{value}`.")
+        return rate
+
+
+def _option(param: click.Parameter | None) -> str:
+    return param.opts[0] if param is not None else "the option"
 
 
 def duration(option: str) -> Checked:
