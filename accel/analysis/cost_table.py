@@ -69,7 +69,12 @@ def _endpoint(rate: Estimate | None, utilisation: Estimate | None, price: float,
         for key, label in (("endpoint_per_million", full), ("endpoint_half_per_million", half), ("utilisation", busy)):
             yield CostLine(key=key, label=label, value=None, note=said)
         return
-    for key, label, part in (("endpoint_per_million", full, 1.0), ("endpoint_half_per_million", half, 0.5)):
+    parts = (
+        ("endpoint_per_million", full, 1.0),
+        ("endpoint_half_per_million", half, 0.5),
+        ("endpoint_tenth_per_million", "at a tenth of it, as at night", 0.1),
+    )
+    for key, label, part in parts:
         paid = through(partial(_per_million, part, price), rate, unit=unit)
         yield CostLine(key=key, label=label, value=paid)
     said = "" if utilisation is not None else "no trial near that rate says so"
