@@ -5,7 +5,6 @@ It loads no toolchain and as few packages as can be, so that pools, arenas and p
 
 from __future__ import annotations
 
-import importlib
 import os
 import time
 from pathlib import Path
@@ -16,21 +15,23 @@ import numpy as np
 
 from accel import plugins
 from accel.batching import Batcher
-from accel.compilation import Backend, Engine
-from accel.errors import MissingLibrary, VariantError
-from accel.measurement import checking, energy, loop, memory, noise, nvml, steady
+from accel.errors import VariantError
+from accel.measurement import affinity, checking, energy, loop, memory, noise, nvml, steady
 from accel.measurement.canary import canary_s
 from accel.measurement.clock import Clock, SystemClock
-from accel.measurement.feeding import Feed
+from accel.measurement.instances import Asked, Instances, open_instances
 from accel.measurement.outputs import save_outputs, split_rows
 from accel.measurement.protocol import serve, stage
 from accel.measurement.snapshot import Snapshot, snapshot
-from accel.measurement.trace import ERROR, OK, UNFINISHED, Trace
-from accel.measurement.warmup import sizes_taken, warm_up
+from accel.measurement.trace import DROPPED, ERROR, OK, UNFINISHED, Trace
+from accel.measurement.warmup import sizes_taken, warm_up_all
 from accel.plugins import Named
 from accel.result import Memory, Steady
 from accel.samples.store import Samples
 from accel.scenarios import Plan, Scenario
+
+_GAVE_UP = "its batching policy gave up requests whose answers would have come too late; they count as infinitely late"
+"""Without a number, since one row may hold many runs; the count stands in W13 and in the trace."""
 
 
 class MeasureCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,54 +67,47 @@ class _Watched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Worker:
-    """One opened engine with its samples in memory."""
+    """What is open, with its samples in memory."""
 
     def __init__(self) -> None:
-        self._engine: Engine | None = None
+        self._instances: Instances | None = None
         self._ran = False
-        self._seen: set[int] = set()
-        self._peaks = Memory()
+        self._seen: list[set[int]] = []
         self._gpus = nvml.find()
 
     def open(self, command: dict[str, Any]) -> dict[str, Any]:
         """Import the runtime, then open the artefact; both timed apart, memory peaks apart."""
-        backend: Backend = plugins.make("compilation", msgspec.convert(command["backend"], Named))
+        asked = msgspec.convert({k: v for k, v in command.items() if k != "do"}, Asked)
         stage("reading the samples")
-        self._samples = Samples.open(Path(command["samples"])).to_ram()
-        stage(f"importing {backend.runtime}")
-        memory.reset_peak()
-        import_s = _import(backend)
-        peak_import = memory.peak_bytes()
-        memory.reset_peak()
-        stage("opening the model")
-        start = time.perf_counter()
-        self._engine = engine = backend.open(Path(command["folder"]))
-        open_s = time.perf_counter() - start
-        self._feed = Feed(engine, self._samples)
-        self._peaks = Memory(peak_import_bytes=peak_import, peak_load_bytes=memory.peak_bytes())
+        self._samples = Samples.open(Path(asked.samples)).to_ram()
+        self._instances = instances = open_instances(asked, self._samples, stage)
+        self._seen = [set() for _ in instances.feeds]
+        opened = instances.opened
         return {
-            "import_s": import_s,
-            "open_s": open_s,
-            "effective": msgspec.to_builtins(engine.effective),
-            "sizes": engine.sizes,
-            "parallel_runs": engine.parallel_runs,
-            "memory": msgspec.to_builtins(self._peaks),
+            "import_s": opened.import_s,
+            "open_s": opened.open_s,
+            "effective": msgspec.to_builtins(opened.effective),
+            "sizes": opened.sizes,
+            "parallel_runs": opened.parallel_runs,
+            "memory": msgspec.to_builtins(opened.peaks),
         }
 
     def infer(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Run sample ids in order, in batches of `batch`, and write one row of outputs each."""
-        self._opened()
+        """Run sample ids in order, in batches of `batch`, on the first instance; write one row of outputs each."""
+        feed = self._opened().feeds[0]
         ids: list[int] = command["ids"]
         step, rows, first = int(command["batch"]), [], None
         stage("running the first inference" if not self._ran else "computing outputs")
         for at in range(0, len(ids), step):
             part = ids[at : at + step]
             start = time.perf_counter()
-            outputs = self._feed.call(part)
+            outputs = feed.call(part)
             if not self._ran:
                 first, self._ran = time.perf_counter() - start, True
                 stage("computing outputs")
-            self._seen.add(self._feed.padded(len(part)))
+            self._seen[0].add(feed.padded(len(part)))
+            outputs = feed.keep(outputs)
+            feed.collect()
             rows += split_rows(outputs, len(part))
         save_outputs(Path(command["out"]), rows, ids)
         return {"first_run_s": first, "n": len(rows)}
@@ -121,12 +115,14 @@ class Worker:
     def measure(self, command: dict[str, Any]) -> dict[str, Any]:
         """Warm up, run one scenario, write its trace, say what was noticed."""
         given = msgspec.convert({k: v for k, v in command.items() if k != "do"}, MeasureCommand)
-        engine = self._opened()
-        if given.workers > 1 and not engine.parallel_runs:
-            raise VariantError(f"{given.workers} workers were asked for, but this engine runs one batch at a time")
+        instances = self._opened()
         scenario, batcher = plugins.make("scenarios", given.scenario), plugins.make("batching", given.batching)
         reference = checking.Reference(Path(given.reference)) if given.reference else None
         plan = self._plan(scenario, given, reference)
+        if plan.due_ns is None and len(instances.feeds) > 1:
+            # Who asks one after another is served by one engine; handing over between several would be timed with it.
+            given = msgspec.structs.replace(given, workers=min(given.workers, plan.outstanding))
+        instances.feeds_for(given.workers)
         stage("warming up")
         clock = SystemClock(yields=given.workers > 1)
         self._warm_up(batcher, plan, given, clock)
@@ -151,7 +147,12 @@ class Worker:
             "canary_s": watched.canary_s,
             "energy": msgspec.to_builtins(drawn),
             "inputs": given.inputs,
-            "notes": [*plan.notes, *([doubt] if drawn is not None and doubt else [])],
+            "notes": [
+                *plan.notes,
+                *instances.notes,
+                *([_GAVE_UP] if (trace.status == DROPPED).any() else []),
+                *([doubt] if drawn is not None and doubt else []),
+            ],
             **_judged(outcome, given, reference, watched, open_loop=_is_open(plan), settled=settled, trace=trace),
         }
 
@@ -159,24 +160,34 @@ class Worker:
         self, plan: Plan, batcher: Batcher, given: MeasureCommand, clock: Clock
     ) -> tuple[_Watched, loop.Outcome]:
         """The run itself, between two canaries, two snapshots and the readings of the energy counters."""
+        instances = self._opened()
         capture = checking.chosen(plan, seed=given.seed, trial=given.trial)
         first_s = canary_s()
-        memory.reset_peak()
+        memory.reset_peaks(instances.pids)
         with energy.Meter(self._gpus, wanted=given.duration_s >= energy.LEAST_S) as meter:
-            before = snapshot(nvml=self._gpus)
+            before = snapshot(nvml=self._gpus, children=instances.pids)
             drain_ns = round(given.drain_s * 1e9)
-            outcome = loop.run(
-                plan, batcher, self._feed, clock, workers=given.workers, drain_ns=drain_ns, capture=capture
-            )
-            after = snapshot(nvml=self._gpus)
+            with affinity.restored():
+                outcome = loop.run(
+                    plan,
+                    batcher,
+                    instances.feeds_for(given.workers),
+                    clock,
+                    workers=given.workers,
+                    drain_ns=drain_ns,
+                    capture=capture,
+                )
+            after = snapshot(nvml=self._gpus, children=instances.pids)
+        for feed in instances.feeds:
+            feed.collect()
         held = self._memory()
         watched = _Watched(before=before, after=after, canary_s=(first_s, canary_s()), memory=held, meter=meter)
         return watched, outcome
 
-    def _opened(self) -> Engine:
-        if self._engine is None:
+    def _opened(self) -> Instances:
+        if self._instances is None:
             raise VariantError("The measure child was asked to run before it was told to `open`")
-        return self._engine
+        return self._instances
 
     def _plan(self, scenario: Scenario, given: MeasureCommand, reference: checking.Reference | None) -> Plan:
         """The scenario's plan over the pool: samples with a reference, else the evaluation part, else all."""
@@ -190,18 +201,23 @@ class Worker:
         return msgspec.structs.replace(plan, sample_ids=ids)
 
     def _warm_up(self, batcher: Batcher, plan: Plan, given: MeasureCommand, clock: Clock) -> None:
-        sizes = sizes_taken(batcher, plan, self._feed.cap)
+        """Every engine that will be used, side by side as they will run."""
+        feeds = self._opened().feeds[: given.workers]
+        sizes = sizes_taken(batcher, plan, feeds[0].cap)
         # From the end of the plan: what is counted first should be new to whatever remembers its inputs.
         ids: list[int] = plan.sample_ids[-1024:].tolist()
-        warm_up(self._feed, sizes, self._seen, ids, clock, iterations=given.warmup_iterations, s=given.warmup_s)
+        warm_up_all(feeds, sizes, self._seen, ids, clock, iterations=given.warmup_iterations, s=given.warmup_s)
         self._ran = True
 
     def _memory(self) -> Memory:
+        instances = self._opened()
+        held = [self._gpus.process_bytes(pid) for pid in (os.getpid(), *instances.pids)] if self._gpus else []
+        gpu = [size for size in held if size is not None]
         return msgspec.structs.replace(
-            self._peaks,
-            peak_run_bytes=memory.peak_bytes(),
-            private_bytes=memory.private_bytes(),
-            gpu_bytes=None if self._gpus is None else self._gpus.process_bytes(os.getpid()),
+            instances.opened.peaks,
+            peak_run_bytes=memory.together(memory.peak_bytes, instances.pids),
+            private_bytes=memory.together(memory.private_bytes, instances.pids),
+            gpu_bytes=sum(gpu) if gpu else None,
         )
 
 
@@ -220,8 +236,8 @@ def _judged(
     witnesses, missing = noise.judge(watched.before, watched.after)
     witnesses.append(noise.judge_lag(trace, given.workers, open_loop=open_loop))
     witnesses.append(noise.judge_steady(settled, cut=trace is not outcome.trace))
-    failed, unfinished = (int((trace.status == kind).sum()) for kind in (ERROR, UNFINISHED))
-    witnesses.append(noise.judge_answers(failed, unfinished, not_finite))
+    failed, unfinished, dropped = (int((trace.status == kind).sum()) for kind in (ERROR, UNFINISHED, DROPPED))
+    witnesses.append(noise.judge_answers(failed, unfinished, not_finite, dropped))
     return {
         "check": msgspec.to_builtins(found),
         "witnesses": msgspec.to_builtins(witnesses),
@@ -232,17 +248,6 @@ def _judged(
 def _is_open(plan: Plan) -> bool:
     """True if requests arrive over time; `offline` has a schedule, but nothing in it to be late for."""
     return plan.due_ns is not None and bool(plan.due_ns[-1] > plan.due_ns[0])
-
-
-def _import(backend: Backend) -> float:
-    """Seconds that importing the runtime's package takes in this process."""
-    start = time.perf_counter()
-    try:
-        importlib.import_module(backend.runtime)
-    except ModuleNotFoundError as error:
-        what = f"The backend `{plugins.name_of(backend)}`"
-        raise MissingLibrary(error.name or backend.runtime, what, extra=backend.extra) from None
-    return time.perf_counter() - start
 
 
 def main() -> None:

@@ -15,9 +15,12 @@ import psutil
 
 from accel import plugins
 from accel.compilation import Effective
-from accel.measurement.isolation import Child
+from accel.measurement.affinity import THREAD_VARIABLES
+from accel.measurement.cgroup import usable_cores
+from accel.measurement.isolation import Child, environment
 from accel.measurement.trace import Trace
 from accel.plugins import Named
+from accel.recipe import Variant
 from accel.result import Check, Energy, Level, Memory, Phase, Result, Role, SetUp, Steady, Witness
 from accel.study.asking import ask_within
 from accel.study.folder import StudyFolder
@@ -84,7 +87,7 @@ class Live:
         backend = plugins.make("compilation", prepared.variant.backend)
         self._child = Child(
             "accel.measurement.worker",
-            env=backend.env() | {"ACCEL_ARTEFACT": prepared.folder},
+            env=several(prepared.variant) | backend.env() | {"ACCEL_ARTEFACT": prepared.folder},
             log=folder.log / f"{prepared.variant.name}-{tag}.log",
             cwd=folder.log,
             memory_limit_bytes=memory_limit_bytes(),
@@ -97,6 +100,8 @@ class Live:
                     "backend": msgspec.to_builtins(prepared.variant.backend),
                     "folder": prepared.folder,
                     "samples": str(folder.samples),
+                    "instances": prepared.variant.instances,
+                    "placement": prepared.variant.placement,
                 },
                 timeout_s=2 * patience_s,
                 left_s=left_s(),
@@ -237,6 +242,20 @@ class Live:
             "trial": turn.trial,
             "inputs": turn.inputs,
         }
+
+
+def several(variant: Variant) -> dict[str, str]:
+    """Variables for a child with several instances: pools that wait asleep, and as wide as one's share of the cores.
+
+    What burns a core while it waits takes it from another instance. Who set OMP_WAIT_POLICY or fewer threads keeps it.
+    """
+    if variant.instances == 1:
+        return {}
+    env = {} if "OMP_WAIT_POLICY" in os.environ else {"OMP_WAIT_POLICY": "PASSIVE"}
+    if variant.placement == "shared":
+        return env
+    share = max(1, math.ceil(usable_cores() / variant.instances))
+    return env | {name: str(min(int(environment({})[name]), share)) for name in THREAD_VARIABLES}
 
 
 def worst(witnesses: list[dict[str, Any]]) -> Level:
