@@ -148,12 +148,15 @@ def judge_steady(steady: Steady, *, cut: bool) -> Witness:
     return witness("W10", value, sentence, informs=steady.label == "warmup")
 
 
-def judge_answers(errors: int, unfinished: int, not_finite: int) -> Witness:
-    """W13: failed requests and outputs that aren't numbers. Unfinished ones are named but are no errors: they missed
-    every latency limit, which the percentiles say."""
-    sentence = f"{errors} requests failed, {not_finite} checked outputs held NaN or infinity"
-    rest = f"; {unfinished} were not answered before the drain limit." if unfinished else "."
-    return witness("W13", float(errors + not_finite), sentence + rest)
+def judge_answers(errors: int, unfinished: int, not_finite: int, dropped: int = 0) -> Witness:
+    """W13: failed requests and outputs that aren't numbers. Unfinished and dropped ones are named but are no errors:
+    they missed every latency limit, which the percentiles say."""
+    said = [f"{errors} requests failed, {not_finite} checked outputs held NaN or infinity"]
+    if unfinished:
+        said.append(f"{unfinished} were not answered before the drain limit")
+    if dropped:
+        said.append(f"{dropped} were given up by the batching policy")
+    return witness("W13", float(errors + not_finite), "; ".join(said) + ".")
 
 
 def witness(name: str, value: float, sentence: str, *, informs: bool = False) -> Witness:
