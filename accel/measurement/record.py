@@ -24,7 +24,8 @@ class Record:
     def __init__(self, n: int) -> None:
         self.takes, self.taken, self.started, self.finished = (array("q", bytes(8 * n)) for _ in range(4))
         # Zeroed by the kernel when first touched: they take no memory until a policy drops, picks or holds back.
-        self.order, self.dropped, self.held = (memoryview(np.zeros(n, np.int64).data) for _ in range(3))
+        # numpy calls its items "l", `array` "q": a slice of one isn't taken for the other.
+        self.order, self.dropped, self.held = (np.zeros(n, np.int64).data.cast("B").cast("q") for _ in range(3))
         self.failed = memoryview(np.zeros(n, np.int8).data)
         self.in_row: int | None = None
         self._out = 0
