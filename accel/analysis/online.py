@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from accel.analysis.percentiles import carries, quantile
-from accel.measurement.trace import OK, Trace
+from accel.measurement.trace import DROPPED, OK, Trace
 from accel.result import Level, Result
 
 _SATURATED = 0.85
@@ -65,7 +65,7 @@ def read_trial(
     phase: str = "blocks",
     generator_late: bool = False,
 ) -> Trial:
-    """What one server run says; unanswered requests count as infinitely late (rule 3)."""
+    """What one server run says; unanswered and dropped requests count as infinitely late (rule 3)."""
     counted = trace.counted()
     latency_s = latencies_s(trace)
     n = len(latency_s)
@@ -100,11 +100,14 @@ def keeps_up(counted: Trace, slo_s: float) -> bool:
     Waiting is started - due; the drain must end within max(SLO, 1 s) after the last request was due. With a limit a
     wait below half of it counts as no growth: near saturation a steady queue's quarters differ by more than twice by
     chance, which made rates fail that met the limit (V20), while a queue that really grows passes half the limit soon.
+    A policy that drops who would be late keeps up with the rest: what it costs stands in the quantile and the goodput.
     """
-    n = len(counted)
-    if n < 8:
-        return bool(np.all(counted.status == OK))
-    if bool(np.any(counted.finished < 0)):
+    given_up = counted.status == DROPPED
+    if bool(np.all(given_up)) and len(counted):
+        return False
+    if len(counted) < 8:
+        return bool(np.all((counted.status == OK) | given_up))
+    if bool(np.any((counted.finished < 0) & ~given_up)):
         return False
     first_s, last_s, drain_s = waits_s(counted)
     return last_s <= max(2 * first_s + 1e-3, slo_s / 2) and drain_s <= max(slo_s, 1.0)

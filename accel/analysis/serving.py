@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from accel.analysis.online import goodput, keeps_up, waits_s, window
-from accel.measurement.trace import OK, Trace
+from accel.measurement.trace import DROPPED, OK, Trace
 from accel.units import show_seconds
 
 _MOST_OVERHEAD = 0.1
@@ -25,6 +25,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         1 ms, and the queue drained, in `drain_s`, within the limit or 1 s.
     overhead: what the loop itself took for a request that had queued, over its service time (medians); nan where none
         queued. The loop adds that to every turn of a busy server.
+    dropped: the share of the counted requests that the policy gave up.
     """
 
     requested: float | None
@@ -36,6 +37,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     late_wait_s: float
     drain_s: float
     overhead: float = math.nan
+    dropped: float = 0.0
 
     @property
     def generator_limited(self) -> bool:
@@ -57,6 +59,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         asked = f" ({self.requested:g} asked for)" if self.requested else ""
         good = "" if self.goodput is None else f", {self.goodput:.4g} within the limit"
         said = f"{self.offered:.4g} requests/s came{asked}, {self.completed:.4g} were completed{good}."
+        if self.dropped > 0:
+            said += f" {self.dropped:.2%} were given up, since their answers would have come too late."
         if self.keeps_up or math.isnan(self.late_wait_s):
             return said
         grown = f"from {show_seconds(self.early_wait_s)} to {show_seconds(self.late_wait_s)}"
@@ -92,6 +96,7 @@ def serving(
         late_wait_s=late_s,
         drain_s=drain_s,
         overhead=_overhead(trace, workers),
+        dropped=float(np.mean(counted.status == DROPPED)) if len(counted) else 0.0,
     )
 
 

@@ -206,7 +206,16 @@ class Worker:
         sizes = sizes_taken(batcher, plan, feeds[0].cap)
         # From the end of the plan: what is counted first should be new to whatever remembers its inputs.
         ids: list[int] = plan.sample_ids[-1024:].tolist()
-        warm_up_all(feeds, sizes, self._seen, ids, clock, iterations=given.warmup_iterations, s=given.warmup_s)
+        warm_up_all(
+            feeds,
+            sizes,
+            self._seen,
+            ids,
+            clock,
+            iterations=given.warmup_iterations,
+            s=given.warmup_s,
+            batcher=batcher,
+        )
         self._ran = True
 
     def _memory(self) -> Memory:
