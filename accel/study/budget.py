@@ -21,6 +21,7 @@ _PREPARED_BY = 0.65
 _AROUND_SERVER_S = 1.8
 """Warm-up, load before and after the counted part, and draining of a server trial."""
 _LEAST_GRACE_S, _GRACE_SHARE = 15.0, 0.10
+_MOST_LOAD = 0.10
 _WRAP_UP_S = 8.0
 """Reading the results, keeping the winners and writing the page, until the study knows better."""
 
@@ -121,15 +122,23 @@ class Budget:
     def allows_search(self, profile: Profile, seconds: float) -> bool:
         """True if one more trial of the search for the highest rate fits before confirmation's share."""
         kept_s = profile.confirming_share * self.total_s if profile.confirmations else 0.0
-        return self.fits(self.usual_s("trial", seconds), kept_s=kept_s)
+        return self.fits(self.usual_s("trial", seconds), kept_s=kept_s + profile.load_share * self.total_s)
 
-    def allows_confirmation(self, seconds: float) -> bool:
-        """True if one more fresh pair fits; `seconds` is what the first is expected to take."""
-        return self.fits(self.usual_s("pair", seconds))
+    def allows_confirmation(self, seconds: float, *, load_share: float = 0.0) -> bool:
+        """True if one more fresh pair fits before the load curve's share; `seconds` is what the first will take."""
+        return self.fits(self.usual_s("pair", seconds), kept_s=load_share * self.total_s)
+
+    def allows_load(self, profile: Profile, begun_s: float, seconds: float) -> bool:
+        """True if trials of the load curve that take `seconds` fit; its phase began `begun_s` into the study.
+
+        It has its share, and a tenth of the budget if that is more and nobody else needs it.
+        """
+        most_s = max(profile.load_share, _MOST_LOAD) * self.total_s
+        return self.fits(seconds) and self.elapsed_s() + seconds - begun_s <= most_s
 
     def _kept_s(self, profile: Profile) -> float:
         confirming = profile.confirming_share if profile.confirmations else 0.0
-        return (confirming + profile.search_share) * self.total_s
+        return (confirming + profile.search_share + profile.load_share) * self.total_s
 
     # --- lengths -----------------------------------------------------------------------------------------------
 

@@ -71,7 +71,8 @@ def _may_begin(funnel: Funnel, pair: int, entries: tuple[Entry, ...]) -> bool:
     online = any(e.rate is not None for e in entries)
     each_s = turn_s(funnel.profile, two_runs_s(funnel), online=online)
     opening_s = 0.0 if funnel.profile.fresh else _OPENING_S
-    return funnel.budget.allows_confirmation(len(entries) * (each_s + opening_s))
+    seconds = len(entries) * (each_s + opening_s)
+    return funnel.budget.allows_confirmation(seconds, load_share=funnel.profile.load_share)
 
 
 def _confirm_pair(funnel: Funnel, pair: int, entries: tuple[Entry, ...], rounds: Rounds) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from accel.plugins import Named
 from accel.result import write_atomically
+from accel.study.load_plan import Grid
 
 _FILE = "decisions.json"
 
@@ -24,16 +25,20 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decisions(msgspec.Struct, frozen=True, kw_only=True):
-    """blocks: the baseline and the finalists; confirming: the baseline and the winners. None until it is settled.
+    """blocks: the baseline and the finalists; confirming: the baseline and the winners; offered: whose load
+    curves are drawn, with which policies at which rates. None until it is settled.
 
     repeats: numbers of the blocks that stand in for disturbed ones.
     too_large: by variant, the batch size at which it failed while tuned though smaller ones ran, and why.
+    derived: variants with several instances, by name, and whose artefact each opens.
     """
 
     blocks: tuple[Entry, ...] | None = None
     confirming: tuple[Entry, ...] | None = None
+    offered: tuple[Grid, ...] | None = None
     repeats: tuple[int, ...] = ()
     too_large: dict[str, tuple[int, str]] = {}
+    derived: dict[str, str] = {}
 
     @classmethod
     def load(cls, study: Path) -> Decisions:
@@ -42,6 +47,6 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.decode(path.read_bytes(), type=cls) if path.is_file() else cls()
 
     def save(self, study: Path) -> Decisions:
-        """Commit it; gives itself."""
+        """Commit it; gives what a later attempt will read, so that this one goes on with the very same values."""
         write_atomically(study / _FILE, msgspec.json.format(msgspec.json.encode(self), indent=1))
-        return self
+        return Decisions.load(study)

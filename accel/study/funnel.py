@@ -25,8 +25,12 @@ from accel.study.budget import NOT_BOUGHT, Budget, BudgetEnded
 from accel.study.confirming import confirm
 from accel.study.decisions import Decisions, Entry
 from accel.study.folder import StudyFolder
+from accel.study.instances import with_instances
 from accel.study.lengths import expected_s, fitted
+from accel.study.lengthwise import look_by_length
 from accel.study.live import Live, Turn
+from accel.study.load_plan import Grid
+from accel.study.offered import offer
 from accel.study.prepare import Prepared
 from accel.study.probing import probe
 from accel.study.profiles import Profile
@@ -86,7 +90,8 @@ class Funnel:
     ) -> None:
         self.record = record
         self.folder = folder
-        self.profile = profile
+        # Without requests that arrive there is no load curve to keep time for.
+        self.profile = profile if record.target != "batch" else msgspec.structs.replace(profile, load_share=0.0)
         self.budget = budget
         self.services = services
         self.progress = progress
@@ -109,7 +114,7 @@ class Funnel:
                 (self.folder.runs / f"{run_id}.json").unlink(missing_ok=True)
 
     def run(self) -> None:
-        """Screen, tune, compare, search, confirm, look closer; each stage skips what an earlier attempt has finished.
+        """Screen, tune, compare, search, confirm, look closer, draw load curves; each stage skips what is finished.
 
         Raises BudgetEnded if the time was up before the baseline was measured.
         """
@@ -120,12 +125,18 @@ class Funnel:
         if self.decisions.blocks is None:
             chosen = finalists(self)
             tune(self, chosen)
+            chosen = with_instances(self, chosen)
         compare(self, chosen)
         search(self)
         confirm(self)
         probe(self)
+        look_by_length(self)
+        offer(self)
 
-    def decide(self, **settled: tuple[Entry, ...] | tuple[int, ...] | dict[str, tuple[int, str]]) -> None:
+    def decide(
+        self,
+        **settled: tuple[Entry, ...] | tuple[Grid, ...] | tuple[int, ...] | dict[str, tuple[int, str]] | dict[str, str],
+    ) -> None:
         """Settle a field of the decisions, for this attempt and for those that resume it."""
         self.decisions = msgspec.structs.replace(self.decisions, **settled).save(self.folder.root)
 
@@ -162,7 +173,12 @@ class Funnel:
         if variant.name not in self._prepared:
             is_new = self.decisions.blocks is None and variant.name != self.record.baseline
             longest_s = self.budget.preparing_s() if is_new else self.budget.cut_s()
-            self._prepared[variant.name] = self.services.prepare(variant, longest_s)
+            parent = self.decisions.derived.get(variant.name)
+            self._prepared[variant.name] = (
+                self.services.prepare(variant, longest_s)
+                if parent is None
+                else msgspec.structs.replace(self.prepared(self.variant(parent)), variant=variant)
+            )
             remember(self.folder.root, self._prepared[variant.name])
         prepared = self._prepared[variant.name]
         if variant.name not in self.decisions.too_large:

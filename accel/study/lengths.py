@@ -55,6 +55,6 @@ def expected_s(funnel: Funnel, turn: Turn, name: str) -> float:
     patient_s = max(at_least_s, _ENOUGH_WARM_S, _LEAST_WARM_CALLS * each_s)
     warming_s = max(at_least_s, min(iterations * each_s, patient_s))
     around_s = _AROUND_S
-    if turn.target == "online":
+    if turn.scenario.name == "server":
         around_s = _AROUND_SERVER_S + max(0.0, float(turn.scenario.fields.get("tail_s", 0.0)) - 1.0)
     return warming_s + turn.duration_s + each_s + around_s

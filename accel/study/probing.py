@@ -37,7 +37,8 @@ def probe(funnel: Funnel) -> None:
         seconds = _OPENING_S + sum(_expected_s(funnel, t, name) for t in turns)
         if not turns or funnel.has_failed(name):
             continue
-        if not (funnel.budget.fits(seconds) and seconds < _SHARE * funnel.budget.total_s):
+        kept_s = funnel.profile.load_share * funnel.budget.total_s
+        if not (funnel.budget.fits(seconds, kept_s=kept_s) and seconds < _SHARE * funnel.budget.total_s):
             funnel.not_bought.append(f"a look at `{name}` called with pauses and with repeated inputs")
             continue
         _look(funnel, name, turns)

@@ -18,9 +18,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     server_requests: a server trial is lengthened until it holds this many requests, up to server_max_s.
     search_s, search_requests: the least length of a trial that searches for the highest rate, and the least requests in
         it (rules 25, 30). resolution: no claimed rate is finer than this share of itself.
+    load_s: the least length of a trial of the load curve.
     cool_down_s: rest before each fresh process; 60 s at most on a GPU until it is as cool as at the start.
     finalists: how many variants beside the baseline go into the blocks.
-    *_share: of the budget: until when variants are screened, then tuned; what is kept for the search and confirmation.
+    *_share: of the budget: until when variants are screened, then tuned; what is kept for the search,
+        confirmation and load curve.
     probe_gaps_s: pauses between calls at which the winner and the baseline are looked at once more.
     """
 
@@ -40,12 +42,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     search_s: float
     search_requests: int
     resolution: float
+    load_s: float
     cool_down_s: float
     finalists: int
     screening_share: float
     tuning_share: float
     search_share: float
     confirming_share: float
+    load_share: float
     probe_gaps_s: tuple[float, ...]
     budget: str
 
@@ -72,12 +76,14 @@ _QUICK = Profile(
     search_s=15.0,
     search_requests=1000,
     resolution=0.05,
+    load_s=2.0,
     cool_down_s=0.0,
     finalists=3,
     screening_share=0.45,
     tuning_share=0.12,
     search_share=0.0,
     confirming_share=0.16,
+    load_share=0.0,
     probe_gaps_s=(0.01, 0.1),
     budget="5m",
 )
@@ -96,11 +102,13 @@ _SHARED = msgspec.structs.replace(
     server_max_s=60.0,
     search_s=60.0,
     search_requests=4000,
+    load_s=8.0,
     cool_down_s=1.0,
     screening_share=0.18,
     tuning_share=0.06,
-    search_share=0.42,
+    search_share=0.38,
     confirming_share=0.10,
+    load_share=0.05,
     probe_gaps_s=(0.01, 0.1, 1.0),
     budget="90m",
 )
