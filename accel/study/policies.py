@@ -97,12 +97,12 @@ class _Search:
         rough: dict[int, float] = {}
         for target in self._targets():
             near = max(rough.values(), default=0.0)
-            rough[target] = max(self._rate(self._made(target, rule), _FEWER, near) for rule in _SCREENED)
+            rough[target] = max(self._rate(policy, _FEWER, near) for policy in self._variants(target, _SCREENED))
         likely = sorted(rough, key=lambda target: -rough[target])[:_BEST_TARGETS]
         found = {
             policy: self._rate(policy, REQUESTS, rough[policy.target])
             for target in sorted(likely)
-            for policy in self._variants(target)
+            for policy in self._variants(target, _RULES)
         }
         most = max(found.values())
         good = {policy: self.overload(policy, rate) * rate for policy, rate in found.items() if rate >= _AS_GOOD * most}
@@ -126,9 +126,9 @@ class _Search:
         fitting = {size for size in wanted | {largest} if self._times.median_ns(size) * 1e-9 <= self._slo_s}
         return sorted(fitting) or [1]
 
-    def _variants(self, target: int) -> Iterator[Dynamic]:
-        """Simplest first."""
-        for rule, defer in itertools.product(_RULES, (False, True) if self._workers > 1 else (False,)):
+    def _variants(self, target: int, rules: tuple[Drop, ...]) -> Iterator[Dynamic]:
+        """Simplest first; a lone worker loses by waiting."""
+        for defer, rule in itertools.product((False, True) if self._workers > 1 else (False,), rules):
             yield self._made(target, rule, defer=defer)
 
     def _made(self, target: int, rule: Drop, *, defer: bool = False) -> Dynamic:
