@@ -32,7 +32,7 @@ _MOST_REPEATS = 2
 
 def compare(funnel: Funnel, finalists: list[str]) -> None:
     """All blocks that are wanted and that the budget allows; an earlier attempt's are gone on with."""
-    _fix_slo(funnel)
+    fix_slo(funnel)
     entries = funnel.decisions.blocks or _settled(funnel, finalists)
     base = funnel.record.baseline
     entrants: list[Who] = [(base, "baseline"), (base, "repeat"), *((e.name, "candidate") for e in entries[1:])]
@@ -125,7 +125,7 @@ def _may_begin(funnel: Funnel, block: int, entrants: list[Who]) -> bool:
     return not _closed(funnel) and funnel.budget.allows_block(block, funnel.profile, expected_s)
 
 
-def _fix_slo(funnel: Funnel) -> None:
+def fix_slo(funnel: Funnel) -> None:
     """Without --slo: p90 within four times the baseline's own median latency, printed as assumed."""
     if funnel.record.slo_s is not None:
         return

@@ -1,0 +1,202 @@
+"""Would several instances do more? For the best variants so far: two engines with half of the cores each, and the like.
+
+A derived variant opens its parent's artefact, so nothing is prepared anew and its outputs are its parent's. Service
+times are measured with all instances at work; the simulator says what they would carry within the limit, and whoever
+looks better than every finalist, in batch or online, is measured in the blocks as a finalist of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from accel import plugins
+from accel.errors import VariantError
+from accel.plugins import Named
+from accel.recipe import Variant
+from accel.study.blocks import fix_slo
+from accel.study.budget import BudgetEnded
+from accel.study.lengths import expected_s
+from accel.study.live import Turn
+from accel.study.rates import policy_and_rate
+from accel.study.scoring import Score
+from accel.study.speeds import latency_s, throughput
+from accel.study.tuning import best_size, two_runs_s
+
+if TYPE_CHECKING:
+    from accel.study.funnel import Funnel
+
+_MOST_QUICK, _MOST = 2, 4
+"""How many variants one study derives: under the profile `quick`, and under the others."""
+_SHARE = 0.06
+"""Of the budget, after tuning."""
+_OPENING_S, _LONGEST_NAME = 3.0, 120
+_BETTER = 1.03
+
+
+def with_instances(funnel: Funnel, finalists: list[str]) -> list[str]:
+    """The finalists, with the best derived variant among them if one looks better than all of them.
+
+    It comes in addition where the budget carries one more, else in the place of the last of three or more. What is
+    derived is noted with the decisions first, so that a study that resumes knows whose artefact it is.
+    """
+    if funnel.record.machine.cores < 2:
+        return finalists
+    fix_slo(funnel)
+    names = [funnel.record.baseline, *finalists]
+    for parent, variant in proposals(funnel, names):
+        _adopt(funnel, parent, variant)
+        try:
+            _measure(funnel, parent, variant)
+        except BudgetEnded as error:
+            funnel.not_bought.append(f"`{variant.name}`: the budget ended while {error.doing}")
+            break
+    best = _best(funnel, names)
+    if best is None:
+        return finalists
+    most = funnel.budget.finalists(funnel.profile, two_runs_s(funnel))
+    if len(finalists) < most:
+        return [*finalists, best]
+    if len(finalists) >= 3:
+        funnel.not_bought.append(f"a comparison of `{finalists[-1]}` in blocks: `{best}` looked better")
+        return [*finalists[:-1], best]
+    funnel.not_bought.append(f"a comparison of `{best}` in blocks, which looked better")
+    return finalists
+
+
+def proposals(funnel: Funnel, names: list[str]) -> list[tuple[str, Variant]]:
+    """(parent, derived variant): for the fastest in batch and in latency by turns, as many as the profile allows."""
+    quick = funnel.profile.name == "quick"
+    by_rate = max(names, key=lambda name: _rate(funnel, name))
+    by_wait = min(names, key=lambda name: latency_s(funnel, f"screening-{name}-latency"))
+    parents = {"batch": [by_rate], "online": [by_wait, by_rate], "both": [by_rate, by_wait]}[funnel.record.target]
+    groups = [
+        [(parent, v) for v in derived(funnel.variant(parent), funnel.record.machine.cores, quick=quick)]
+        for parent in dict.fromkeys(parents)
+    ]
+    turns = [group[i] for i in range(max(map(len, groups), default=0)) for group in groups if i < len(group)]
+    return turns[: _MOST_QUICK if quick else _MOST]
+
+
+def derived(parent: Variant, cores: int, *, quick: bool = False) -> list[Variant]:
+    """The same with several instances, the most promising first: 2 and (from 4 cores) one a core, then streams.
+
+    None for who has several already, whose threads were asked for or can't be chosen, or whose backend compiles again
+    while it is opened (under `quick`, where there is no time for that).
+    """
+    backend = plugins.make("compilation", parent.backend)
+    threads, compiles = getattr(backend, "threads", None), getattr(backend, "slow_to_build", False)
+    if parent.instances > 1 or threads != 0 or (quick and compiles):
+        return []
+    placement = "threads" if getattr(backend, "shares_process", True) else "processes"
+    found = [
+        msgspec.structs.replace(parent, name=f"{parent.name}+{k}-instances", instances=k, placement=placement)
+        for k in dict.fromkeys((2, cores if cores >= 4 else 2))
+    ]
+    if getattr(backend, "streams", None) == 0:
+        streams = Named(parent.backend.name, {**parent.backend.fields, "streams": cores})
+        name = f"{parent.name}+{cores}-streams"
+        found.append(msgspec.structs.replace(parent, name=name, backend=streams, instances=cores))
+    return [variant for variant in found if len(variant.name) <= _LONGEST_NAME]
+
+
+def _adopt(funnel: Funnel, parent: str, variant: Variant) -> None:
+    """Make the variant one of this study's; once, however often the study resumes."""
+    if funnel.decisions.derived.get(variant.name) != parent:
+        funnel.decide(derived=funnel.decisions.derived | {variant.name: parent})
+    if all(v.name != variant.name for v in funnel.record.variants):
+        funnel.record = msgspec.structs.replace(funnel.record, variants=(*funnel.record.variants, variant))
+        funnel.folder.write_record(funnel.record)
+
+
+def _measure(funnel: Funnel, parent: str, variant: Variant) -> None:
+    """Latency one at a time and throughput at a few sizes, in one measure child."""
+    todo = [turn for turn in _turns(funnel, parent, variant.name) if turn.run_id not in funnel.results]
+    if not todo or funnel.has_failed(variant.name):
+        return
+    seconds = variant.instances * _OPENING_S + sum(expected_s(funnel, turn, parent) for turn in todo)
+    until_s = (funnel.profile.screening_share + funnel.profile.tuning_share + _SHARE) * funnel.budget.total_s
+    if funnel.budget.elapsed_s() + seconds > until_s:
+        funnel.not_bought.append(f"a look at `{variant.name}`: several instances of `{parent}`")
+        return
+    funnel.progress.stage(f"{variant.name}: several instances")
+    scored = _score(funnel, parent)
+    with funnel.survives(variant.name), funnel.live(variant.name, "instances") as live:
+        for turn in todo:
+            funnel.measure(live, turn, scored)
+
+
+def _score(funnel: Funnel, parent: str) -> Score:
+    """The parent's: the artefact is the same, and timed outputs are held against the reference all the same."""
+    screened = funnel.results[f"screening-{parent}-latency"]
+    if screened.quality is None:
+        raise VariantError(f"`{parent}` was not scored, so nothing is derived from it")
+    limit = screened.check.limit if screened.check is not None else 0.0
+    return Score(quality=screened.quality, wrong=None, largest_error=limit / 2)
+
+
+def _turns(funnel: Funnel, parent: str, name: str) -> list[Turn]:
+    """The runs that screening and tuning make of every variant, at the parent's best size, the one below, and 1."""
+    profile, best = funnel.profile, best_size(funnel, parent)
+    sizes = sorted({1, best, *[s for s in funnel.sizes if s < best][-1:]})
+    offline = [("screening", f"screening-{name}-batch", best, profile.screen_s)]
+    offline += [("tuning", f"tuning-{name}-batch-{size}", size, profile.tune_s) for size in sizes]
+    first = Turn(
+        run_id=f"screening-{name}-latency",
+        phase="screening",
+        target="latency",
+        scenario=Named("single_stream"),
+        batching=Named("single"),
+        duration_s=profile.screen_s,
+        trial=0,
+    )
+    return [first] + [
+        msgspec.structs.replace(
+            first,
+            run_id=run_id,
+            phase=phase,
+            target="batch",
+            scenario=Named("offline"),
+            batching=Named("fixed", {"size": size}),
+            duration_s=duration_s,
+            trial=size,
+        )
+        for phase, run_id, size, duration_s in offline
+    ]
+
+
+def _best(funnel: Funnel, names: list[str]) -> str | None:
+    """The derived variant that is ahead of all of `names` by most, in batch or online; None if none is."""
+    target = funnel.record.target
+    measured = [name for name in funnel.decisions.derived if _is_measured(funnel, name)]
+    gains: dict[str, float] = {}
+    for value, goal in ((_rate, "batch"), (_carries, "online")):
+        if not measured or target not in (goal, "both"):
+            continue
+        others = max(value(funnel, name) for name in names)
+        for name in measured:
+            gain = value(funnel, name) / others if others > 0 else 0.0
+            gains[name] = max(gains.get(name, 0.0), gain)
+    best = max(gains, key=lambda name: gains[name], default=None)
+    return best if best is not None and gains[best] >= _BETTER else None
+
+
+def _is_measured(funnel: Funnel, name: str) -> bool:
+    return not funnel.has_failed(name) and any(
+        r.variant.name == name and r.phase == "tuning" for r in funnel.results.values()
+    )
+
+
+def _rate(funnel: Funnel, name: str) -> float:
+    """Items/s at the best size."""
+    return max(
+        throughput(funnel, f"screening-{name}-batch"),
+        *(throughput(funnel, f"tuning-{name}-batch-{size}") for size in funnel.sizes),
+    )
+
+
+def _carries(funnel: Funnel, name: str) -> float:
+    """Requests/s within the limit, by simulation with as many workers as it has instances."""
+    found = policy_and_rate(funnel, name)
+    return 0.0 if found is None else found[1]
