@@ -129,6 +129,14 @@ def test_words_that_are_no_paths_stay(word: str, tmp_path: Path) -> None:
             ["compression 2", "Did you mean `quantize_static`?"],
         ),
         ('model = "m.onnx"\n[[variant]]\nbackend = "openvino"\ninstances = 0', ["`instances`", "at least 1", "`0`"]),
+        (
+            'model = "m.onnx"\n[[variant]]\nbackend = "openvino"\nplacement = "threads"',
+            ['`placement = "threads"`', "there is one", "from 2"],
+        ),
+        (
+            'model = "m.onnx"\n[[variant]]\nbackend = "openvino"\ninstances = 2\nplacement = "cores"',
+            ["`placement`", "'cores'"],
+        ),
         ('model = "m.onnx"\n[[variant]]\nbackend = "openvino"\nname = 4', ["`name`", "expected `str`, got `int`"]),
         ('model = "m.onnx"\n[[variant]]\nbackend = 4', ["variant 1", "must be a name or a table"]),
         ('model = "m.onnx"\n' + '[[variant]]\nbackend = "openvino"\n' * 2, ["two variants named `openvino`"]),
@@ -236,9 +244,11 @@ variants = st.builds(
     backend=backends,
     compression=st.lists(techniques, max_size=2).map(tuple),
     batching=st.sampled_from([None, Named("single"), Named("dynamic", {"max_size": 3})]),
-    instances=st.integers(1, 4),
+    instances=st.integers(2, 4),
+    placement=st.sampled_from(["shared", "threads", "processes"]),
     trap=words,
 )
+lone = st.builds(Variant, name=st.just("alone"), backend=backends)
 recipes = st.builds(
     Recipe,
     model=st.one_of(st.just("demo"), paths, st.just("hf:a/b")),
@@ -255,7 +265,7 @@ recipes = st.builds(
     padding=numbers,
     defaults=st.sampled_from([None, True, False]),
     seed=st.integers(0, 2**63 - 1),
-    variants=st.lists(variants, max_size=3, unique_by=lambda v: v.name).map(tuple),
+    variants=st.lists(variants | lone, max_size=3, unique_by=lambda v: v.name).map(tuple),
 )
 
 
