@@ -23,6 +23,8 @@ _SAID = {
     "bounded": "accel drives no endpoint faster than that",
 }
 
+Load = Literal["rate", "search", "fresh", "closed loop"]
+
 
 class Driven(msgspec.Struct, frozen=True, kw_only=True):
     """One load and what it got; times in seconds, rates per second.
@@ -40,7 +42,7 @@ class Driven(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     run_id: str
-    load: Literal["rate", "search", "fresh", "closed loop"]
+    load: Load
     rate: float | None
     offered: float
     completed: float

@@ -26,7 +26,8 @@ from accel.result import write_atomically
 from accel.samples import materialise
 from accel.study.bodies import Bodies, build
 from accel.study.driven import Checked, EndpointStudy
-from accel.study.driving import ELSEWHERE_RATE, ELSEWHERE_REQUESTS, MOST_RATE, NAME, Drive, Settings, Stopped
+from accel.study.driving import ELSEWHERE_RATE, ELSEWHERE_REQUESTS, MOST_RATE, Drive
+from accel.study.endpoint_runs import NAME, Settings, Stopped
 from accel.study.folder import StudyFolder
 from accel.study.options import default_folder
 from accel.study.serverlook import Server, ask, look, refused
