@@ -104,6 +104,9 @@ class VirtualTime:
     def lock(self) -> VirtualLock:
         return VirtualLock(self)
 
+    def event(self) -> VirtualEvent:
+        return VirtualEvent(self)
+
     def thread(self, target: Callable[..., None], args: tuple[Any, ...], daemon: bool) -> VirtualThread:
         return VirtualThread(self, target, args)
 
@@ -131,6 +134,31 @@ class VirtualLock:
                 self._queue.pop(0)
                 self._time.blocks(-1)
                 self._time.changed.notify_all()
+
+
+class VirtualEvent:
+    """An event whose waiters count as waiting."""
+
+    def __init__(self, time: VirtualTime) -> None:
+        self._time, self._is_set, self._waiting = time, False, 0
+
+    def wait(self) -> None:
+        with self._time.changed:
+            if not self._is_set:
+                self._waiting += 1
+                self._time.blocks(1)
+                self._time.changed.wait_for(lambda: self._is_set)
+
+    def set(self) -> None:
+        with self._time.changed:
+            self._is_set = True
+            self._time.blocks(-self._waiting)
+            self._waiting = 0
+            self._time.changed.notify_all()
+
+    def clear(self) -> None:
+        with self._time.changed:
+            self._is_set = False
 
 
 class VirtualThread:
