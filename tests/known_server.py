@@ -88,6 +88,10 @@ class KnownServer:
         """Die: no new connections, and the open ones are cut."""
         self._server.shutdown()
         self._server.server_close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """End every open connection; new ones are taken."""
         for connection in list(self._open):
             try:
                 connection.shutdown(2)
