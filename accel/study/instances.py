@@ -46,6 +46,9 @@ def with_instances(funnel: Funnel, finalists: list[str]) -> list[str]:
     fix_slo(funnel)
     names = [funnel.record.baseline, *finalists]
     for parent, variant in proposals(funnel, names):
+        if not _may_begin(funnel, parent, variant):
+            funnel.not_bought.append(f"a look at `{variant.name}`: several instances of `{parent}`")
+            continue
         _adopt(funnel, parent, variant)
         try:
             _measure(funnel, parent, variant)
@@ -110,15 +113,22 @@ def _adopt(funnel: Funnel, parent: str, variant: Variant) -> None:
         funnel.folder.write_record(funnel.record)
 
 
-def _measure(funnel: Funnel, parent: str, variant: Variant) -> None:
-    """Latency one at a time and throughput at a few sizes, in one measure child."""
-    todo = [turn for turn in _turns(funnel, parent, variant.name) if turn.run_id not in funnel.results]
-    if not todo or funnel.has_failed(variant.name):
-        return
+def _may_begin(funnel: Funnel, parent: str, variant: Variant) -> bool:
+    """True if what is still to be run of it fits into the share of this step."""
+    todo = _missing(funnel, parent, variant.name)
     seconds = variant.instances * _OPENING_S + sum(expected_s(funnel, turn, parent) for turn in todo)
     until_s = (funnel.profile.screening_share + funnel.profile.tuning_share + _SHARE) * funnel.budget.total_s
-    if funnel.budget.elapsed_s() + seconds > until_s:
-        funnel.not_bought.append(f"a look at `{variant.name}`: several instances of `{parent}`")
+    return not todo or funnel.budget.elapsed_s() + seconds <= until_s
+
+
+def _missing(funnel: Funnel, parent: str, name: str) -> list[Turn]:
+    return [turn for turn in _turns(funnel, parent, name) if turn.run_id not in funnel.results]
+
+
+def _measure(funnel: Funnel, parent: str, variant: Variant) -> None:
+    """Latency one at a time and throughput at a few sizes, in one measure child."""
+    todo = _missing(funnel, parent, variant.name)
+    if not todo or funnel.has_failed(variant.name):
         return
     funnel.progress.stage(f"{variant.name}: several instances")
     scored = _score(funnel, parent)

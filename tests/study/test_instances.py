@@ -206,7 +206,7 @@ def test_what_the_budget_does_not_buy_is_said(tmp_path: Path) -> None:
     funnel = FakeFunnel(tmp_path, SPEEDS)
     funnel.now = 0.62 * 300
     assert with_instances(funnel, ["ov", "ort"]) == ["ov", "ort"]  # type: ignore[arg-type]
-    assert funnel.opened == []
+    assert (funnel.opened, funnel.decisions.derived, funnel.kept) == ([], {}, []), "no row for what wasn't begun"
     assert [said.partition(":")[0] for said in funnel.not_bought] == [
         "a look at `ort+2-instances`",
         "a look at `ov+2-instances`",
