@@ -15,6 +15,8 @@ import msgspec
 import numpy as np
 
 from accel.analysis.conclusion import StudyRecord
+from accel.analysis.load_curve import LoadPoint
+from accel.analysis.policy import short
 from accel.compilation import Effective
 from accel.measurement.machine import Machine
 from accel.measurement.trace import Trace
@@ -180,22 +182,26 @@ def synthetic_study(
     slo_s: float | None = 0.015,
     unstable_blocks: int = 0,
     measured_s: float = 1.0,
+    loads: bool = False,
 ) -> StudyRecord:
     """Write a study and give its record; the same arguments write the same bytes (but for npz zip times).
 
     noise: spread (log) between runs of one variant; drift: spread between blocks, shared by all in a block.
-    blocks=0 leaves a study that ended after its screening.
+    blocks=0 leaves a study that ended after its screening. loads: with the load curve of the original and the first
+    finalist: `single` and `dynamic` measured to above saturation, `window` and what lies beyond simulated.
     """
     made = tuple(variants) if variants is not None else usual_variants(slower=4.5 if nothing_faster else 1.0)
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     record = _record(baseline, made, seed, profile, slo_p, slo_s, synthetic, random_weights, labels)
+    raced = sorted((m for m in made if m.status == "ok"), key=lambda m: m.seconds(16))[:finalists]
+    if loads:
+        record = msgspec.structs.replace(record, simulated=_simulated(raced[0], slo_p, slo_s or 0.015))
     write_atomically(folder / "study.json", msgspec.json.format(msgspec.json.encode(record), indent=1))
     writer = _Writer(folder / "runs", record, np.random.default_rng(seed), noise, measured_s)
     for one in (baseline, *made):
         writer.screen(one)
     if blocks == 0:
         return record
-    raced = sorted((m for m in made if m.status == "ok"), key=lambda m: m.seconds(16))[:finalists]
     for one in (baseline, *raced):
         writer.tune(one)
         if online and slo_s is not None:
@@ -209,7 +215,39 @@ def synthetic_study(
         common = float(np.exp(writer.rng.normal(0, drift)))
         for role, one in (("baseline", baseline), ("candidate", raced[0])):
             writer.turn("confirmation", one, role, block, common, "valid", online)
+    if loads:
+        writer.offer(baseline, (Named("single"),))
+        writer.offer(raced[0], (Named("single"), raced[0].policy))
     return record
+
+
+LOADS = (0.05, 0.25, 0.5, 0.7, 0.85, 0.95, 1.05, 1.3, 1.6, 2.0)
+"""Offered rates as shares of the batch throughput at size 16."""
+_MEASURED = 7
+
+
+def _simulated(one: Made, p: float, slo_s: float) -> tuple[LoadPoint, ...]:
+    """What a study didn't measure: `window` at all rates (as if its timer only delayed), `dynamic` at the last ones."""
+    found = []
+    window = msgspec.structs.replace(one, fixed_s=one.fixed_s + 0.005)
+    for policy, made, shares in ((Named("window"), window, LOADS), (one.policy, one, LOADS[_MEASURED:])):
+        for share in shares:
+            rate = round(share * 16 / one.seconds(16), 3)
+            latency_s = simulate(made, rate, 800, np.random.default_rng(3), 1.0).latency_ns * 1e-9
+            found.append(
+                LoadPoint(
+                    variant=one.variant.name,
+                    policy=policy,
+                    label=short(policy),
+                    rate=rate,
+                    quantile_s=float(np.quantile(latency_s, p, method="inverted_cdf")),
+                    p50_s=float(np.median(latency_s)),
+                    goodput=rate * float(np.mean(latency_s <= slo_s)),
+                    simulated=True,
+                    n=len(latency_s),
+                )
+            )
+    return tuple(found)
 
 
 class _Writer:
@@ -249,6 +287,17 @@ class _Writer:
         if online and self.record.slo_s is not None:
             rate = round(self.crossing(one) * float(np.exp(self.rng.uniform(-0.08, 0.08))), 3)
             self._write(one, phase, role, self.server(one, rate, self._run()), target="online", rate=rate, **where)
+
+    def offer(self, one: Made, policies: tuple[Named, ...]) -> None:
+        """Trials of the load curve; no comparison uses them, so they have no target."""
+        role = "baseline" if one.variant.name == self.record.baseline else "candidate"
+        for policy in policies:
+            made = msgspec.structs.replace(one, policy=policy)
+            for share in LOADS[:_MEASURED]:
+                rate = round(share * 16 / one.seconds(16), 3)
+                trace = self.server(made, rate, self._run())
+                scenario = Named("server", {"rate": rate})
+                self._write(made, "load", role, trace, scenario=scenario, batching=policy, latency="from schedule")
 
     def crossing(self, one: Made) -> float:
         """The rate at which the quantile meets the limit, by simulation."""

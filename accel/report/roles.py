@@ -12,6 +12,8 @@ from accel.report import words
 from accel.report.everything import Cell
 from accel.units import show_seconds
 
+_ABOVE = ("utilisation",)
+"""Lines of a cost table that the first table shows already and no other line speaks of."""
 _EMPTY = Cell(value=words.NOTHING)
 
 
@@ -177,6 +179,8 @@ def _priced(roles: list[Role]) -> tuple[Priced, ...]:
     found: dict[str, CostLine] = {}
     for table in tables:
         for line in table.lines:
+            if line.key in _ABOVE:
+                continue
             if line.key not in found or (found[line.key].value is None and line.value is not None):
                 found[line.key] = line
     return tuple(
@@ -190,7 +194,11 @@ def _priced(roles: list[Role]) -> tuple[Priced, ...]:
 
 
 def _cost(line: CostLine | None) -> Cell:
-    return _EMPTY if line is None or line.value is None else measured(line.value)
+    if line is None or line.value is None:
+        return _EMPTY
+    if line.key == "start_s":  # a single reading, as set-up times are everywhere
+        return Cell(value=show_seconds(line.value.value))
+    return measured(line.value)
 
 
 def measured(estimate: Estimate) -> Cell:

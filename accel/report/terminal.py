@@ -39,7 +39,7 @@ def plain(value: str) -> str:
 
 
 def versus(roles: Roles, limit: str) -> Iterator[Text]:
-    """Batch against online: a line of headings, two lines a winner, and why they differ."""
+    """Batch against online: a line of headings, three lines a winner, and what makes the difference."""
     chosen = winners(roles)
     if not chosen:
         return
@@ -56,5 +56,5 @@ def versus(roles: Roles, limit: str) -> Iterator[Text]:
         below[2] = ""  # the ends of a duration are too long for a column
         yield styled("".join(fit(v, w) for v, w in zip(shown, _WIDTHS, strict=True)))
         yield styled("".join(fit(v, w) for v, w in zip(below, _WIDTHS, strict=True)), style=QUIET)
-    if roles.why:
-        yield styled(roles.why[0])
+    for sentence in roles.why[:2]:
+        yield styled(sentence)

@@ -26,7 +26,8 @@ def spec_of(name: str, case: str = "usual", width: int = 960) -> dict[str, Any] 
 
 
 def test_the_folder_holds_the_charts_the_page_promises() -> None:
-    wanted = {"online_capacity", "waterfall", "speed_accuracy", "batch_size", "latency_distribution", "set_up_time"}
+    wanted = {"load_curve", "batch_by_length"}
+    wanted |= {"online_capacity", "waterfall", "speed_accuracy", "batch_size", "latency_distribution", "set_up_time"}
     assert wanted <= set(NAMES)
 
 
@@ -160,3 +161,101 @@ def test_waterfall_says_what_could_not_be_shown() -> None:
     assert "not shown" in texts
     assert "×2.57" in texts
     assert "2.44–2.70" in texts
+
+
+def test_the_walls_gap_says_what_the_limit_costs() -> None:
+    spec = spec_of("online_capacity")
+    assert spec is not None
+    assert "the SLO's price: 59 %" in values_of(spec, "text")
+    older = spec_of("online_capacity", "older")
+    assert older is not None
+    assert "the SLO's price" in values_of(older, "text")
+
+
+def lines_of(spec: dict[str, Any], panel: int) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """(mark, rows) of every layer of a panel that draws points of the load curve."""
+    found = []
+    for layer in spec["concat"][panel]["layer"]:
+        rows = spec["datasets"][layer["data"]["name"]]
+        if rows and "policy" in rows[0]:
+            found.append((layer["mark"], rows))
+    return found
+
+
+def test_the_load_curve_dashes_what_is_simulated_and_says_so() -> None:
+    spec = spec_of("load_curve")
+    assert spec is not None
+    for mark, rows in lines_of(spec, 1):
+        if mark["type"] == "line":
+            assert ("strokeDash" in mark) == ({"early_commit 10"} == {r["policy"] for r in rows})
+    assert "simulated" in values_of(spec, "text")
+    chart = plugins.load("charts", "load_curve")()
+    assert "simulated" in chart.note(example.conclusion())
+    measured = example.conclusion(loads=tuple(example.load_points(simulated=())))
+    assert "simulated" not in chart.note(measured)
+    assert b'strokeDash":[5,4]' not in msgspec.json.encode(chart.spec(measured, {}, 960))
+
+
+def test_a_line_is_dashed_only_where_it_is_simulated() -> None:
+    from accel.report.charts.load_curve import _pieces
+
+    values = [
+        {"x": x, "how": how} for x, how in enumerate(["measured", "measured", "simulated", "measured", "measured"])
+    ]
+    assert [(dashed, [v["x"] for v in piece]) for dashed, piece in _pieces(values)] == [
+        (False, [0, 1]),
+        (True, [1, 2, 3]),
+        (False, [3, 4]),
+    ]
+
+
+def test_latencies_leave_the_picture_once_and_goodput_goes_on() -> None:
+    spec = spec_of("load_curve")
+    assert spec is not None
+    late = [r for mark, rows in lines_of(spec, 0) if mark["type"] == "line" for r in rows if r["policy"] == "single"]
+    good = [r for mark, rows in lines_of(spec, 1) if mark["type"] == "line" for r in rows if r["policy"] == "single"]
+    # one at a time does 357/s: the first rate above it is 432/s, where nothing is answered in time
+    assert [r["x"] for r in late if r["beyond"]] == [432.0]
+    assert late[-1]["x"] == 432.0
+    assert good[-1]["x"] == 1440.0
+    assert not [r for mark, rows in lines_of(spec, 0) if mark["type"] == "point" for r in rows if r["beyond"]]
+
+
+def test_what_is_in_doubt_is_hollow() -> None:
+    spec = spec_of("load_curve")
+    assert spec is not None
+    hollow = [rows for mark, rows in lines_of(spec, 1) if mark["type"] == "point" and mark["filled"] is False]
+    assert [(r["policy"], r["x"]) for rows in hollow for r in rows] == [("window 16", 684.0)]
+
+
+def test_variants_keep_their_colours_and_policies_their_shapes() -> None:
+    chart = plugins.load("charts", "load_curve")()
+    both = (*example.load_points(), *example.load_points("torch eager")[:10])
+    spec = chart.spec(example.conclusion(loads=both), {}, 960)
+    encoding = next(e for layer in spec["concat"][0]["layer"] if "shape" in (e := layer["encoding"]))
+    colour, shape = (
+        dict(zip(e["domain"], e["range"], strict=True)) for e in (encoding[k]["scale"] for k in ("color", "shape"))
+    )
+    assert colour["original: single"] == _theme.ORIGINAL
+    assert {colour[name] for name in colour if name.startswith("OpenVINO")} == {_theme.WINNER}
+    assert shape["original: single"] == shape["OpenVINO INT8: single"] != shape["OpenVINO INT8: window 16"]
+
+
+def test_batching_by_length_says_where_it_pays() -> None:
+    chart = plugins.load("charts", "batch_by_length")()
+    assert "Batching pays for length 3–16, length 17–64; it doesn't for length 65–128." in chart.note(
+        example.conclusion()
+    )
+    assert chart.spec(example.conclusion(batching=example.by_length()[:1]), {}, 960) is None
+    never = tuple(msgspec.structs.replace(c, pays=False) for c in example.by_length())
+    assert "Batching doesn't pay here, whatever the length." in chart.note(example.conclusion(batching=never))
+
+
+def test_where_batching_does_not_pay_the_batch_chart_says_so() -> None:
+    chart = plugins.load("charts", "batch_size")()
+    flat = msgspec.structs.replace(example.by_length()[2], bucket=None)
+    assert flat.pays is False
+    assert "OpenVINO INT8: Batching doesn't pay here" in chart.note(example.conclusion(batching=(flat,)))
+    other = msgspec.structs.replace(flat, variant="ORT INT8")
+    assert "Nor does it for ORT INT8." in chart.note(example.conclusion(batching=(flat, other)))
+    assert "doesn't pay" not in chart.note(example.conclusion())

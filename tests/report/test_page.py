@@ -266,7 +266,7 @@ def test_text_has_enough_contrast_in_light_and_dark(theme: int) -> None:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    synthetic_study(folder, blocks=3, confirmations=2, measured_s=0.3)
+    synthetic_study(folder, blocks=3, confirmations=2, measured_s=0.3, loads=True)
     return folder
 
 
@@ -278,6 +278,8 @@ def test_a_stored_study_is_written_twice_alike(study: Path, tmp_path: Path) -> N
     one, two = (tmp_path / "one.html").read_bytes(), (tmp_path / "new" / "two.html").read_bytes()
     assert one == two
     assert b"How far does latency spread?" in one
+    assert b"What does each batching policy do under load?" in one
+    assert b"Batch against online" in one
     assert not list(tmp_path.glob("*.part"))
 
 

@@ -30,7 +30,9 @@ class BatchSize(msgspec.Struct, frozen=True, kw_only=True):
             f"{'original' if r.is_baseline else r.name}: {r.batch_size}" for r in _shown(conclusion) if r.batch_size
         ]
         found = f"Best size found: {', '.join(best)}. " if best else ""
-        return f"{found}{_verdict(conclusion)}Whiskers: 95 % intervals. Latency is closed loop: one batch after another."
+        return (
+            f"{found}{_verdict(conclusion)}Whiskers: 95 % intervals. Latency is closed loop: one batch after another."
+        )
 
     def spec(self, conclusion: Conclusion, traces: Traces, width: int) -> dict[str, Any] | None:
         """None if no variant was measured at two sizes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any, ClassVar
 
@@ -12,10 +13,10 @@ from accel.analysis.load_curve import LoadPoint
 from accel.report import words
 from accel.report.charts import Place, Traces
 from accel.report.charts._draw import data, finish, label, ticks_125
-from accel.report.charts._theme import BAD, INK, MUTED, PAPER, colours, leading, scale, short, winners
+from accel.report.charts._theme import BAD, INK, MUTED, PAPER, colours, leading, scale, short
 from accel.units import show_seconds
 
-_MOST, _CEILING, _GAP_PX = 2, 12.0, 60
+_MOST, _CEILING, _GAP_PX = 2, 6.0, 60
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 _FIRST = ("single", "early_commit", "window", "dynamic", "bucketed")
 SIMULATED, MEASURED = "simulated", "measured"
@@ -40,7 +41,7 @@ class LoadCurve(msgspec.Struct, frozen=True, kw_only=True):
         shaky = "Hollow: unstable, or too few requests for this percentile. " if any(map(_shaky, found)) else ""
         lost = "Who is given up counts as infinitely late. " if drops else ""
         return (
-            f"Left, latency from schedule: a line that reaches the top left the picture. {simulated}{shaky}{lost}"
+            f"Left, latency from schedule; a line that ends at the top goes on above it. {simulated}{shaky}{lost}"
             "Right, requests a second answered within the limit: on the thin line, all that came."
         )
 
@@ -54,7 +55,7 @@ class LoadCurve(msgspec.Struct, frozen=True, kw_only=True):
         wide = width > 560
         panel = (width - _GAP_PX) // 2 - 48 if wide else width - 62
         frame = _Frame.around(points, limit * 1e3, panel)
-        look = _Look.of(conclusion, points, wide=wide)
+        look = _Look.of(conclusion, points)
         left = alt.layer(*_limit(conclusion, frame), *_walls(conclusion, points, frame), *_marks(look, frame, "late"))
         right = alt.layer(*_all_that_came(frame), *_marks(look, frame, "good"))
         panels = [p.properties(width=panel, height=280) for p in (left, right)]
@@ -83,7 +84,7 @@ class _Frame(msgspec.Struct, frozen=True):
     def x(self) -> Any:
         import altair as alt
 
-        axis = alt.Axis(title="offered requests per second", tickCount=5, grid=False, format="~s")
+        axis = alt.Axis(title="offered requests per second", tickCount=5, grid=False, format=",~r")
         return alt.X("x:Q", scale=alt.Scale(domain=[0, self.right], nice=False), axis=axis)
 
     def late(self, title: str) -> Any:
@@ -95,33 +96,38 @@ class _Frame(msgspec.Struct, frozen=True):
     def good(self) -> Any:
         import altair as alt
 
-        axis = alt.Axis(title="answered within the limit, per second", tickCount=5, format="~s")
+        axis = alt.Axis(title="answered within the limit, per second", tickCount=5, format=",~r")
         return alt.Y("y:Q", scale=alt.Scale(domain=[0, self.top], nice=False), axis=axis)
 
 
 class _Look(msgspec.Struct, frozen=True):
-    """Which line looks how: colours by variant, shapes by policy; series: (name of the line, its points)."""
+    """Which line looks how, by its name: the colour of its variant, the shape of its policy; lines: name -> points."""
 
     percentile: str
     colours: dict[str, str]
     shapes: dict[str, str]
-    series: list[tuple[str, list[LoadPoint]]]
-    wide: bool
+    lines: dict[str, list[LoadPoint]]
 
     @classmethod
-    def of(cls, conclusion: Conclusion, points: list[LoadPoint], *, wide: bool) -> _Look:
-        rows = [r for r in _rows(conclusion) if any(p.variant == r.name for p in points)]
-        labels = list(dict.fromkeys(_label(p) for p in sorted(points, key=_rank)))
-        shapes = {name: _SHAPES[i % len(_SHAPES)] for i, name in enumerate(labels)}
-        percentile = words.slo_percentile(conclusion.record)
-        return cls(percentile, colours(conclusion, rows), shapes, list(_series(points).items()), wide)
+    def of(cls, conclusion: Conclusion, points: list[LoadPoint]) -> _Look:
+        rows = {r.name: r for r in _rows(conclusion) if any(p.variant == r.name for p in points)}
+        chosen = colours(conclusion, list(rows.values()))
+        shapes = {name: _SHAPES[i % len(_SHAPES)] for i, name in enumerate(dict.fromkeys(map(_label, points)))}
+        look = cls(words.slo_percentile(conclusion.record), {}, {}, {})
+        for name, line in _series(points).items():
+            row = rows[line[0].variant]
+            who = "original" if row.is_baseline else short(row.name, 18)
+            called = name if len(rows) == 1 else f"{who}: {_label(line[0])}"
+            called = called if called not in look.lines else name
+            look.lines[called] = line
+            look.colours[called], look.shapes[called] = chosen[row.name], shapes[_label(line[0])]
+        return look
 
 
 def _rows(conclusion: Conclusion) -> list[Row]:
-    """The variants whose policies are drawn: those that won, or the first where none did."""
+    """The variants whose policies are drawn: the original and the first that won, as far as they were looked at."""
     able = [r for r in conclusion.rows if r.status == "ok" and any(p.variant == r.name for p in conclusion.loads)]
-    won = [r for r in able if r.name in winners(conclusion)]
-    return leading(conclusion, won or able, _MOST)
+    return leading(conclusion, able, _MOST)
 
 
 def _shown(conclusion: Conclusion) -> list[LoadPoint]:
@@ -132,16 +138,17 @@ def _shown(conclusion: Conclusion) -> list[LoadPoint]:
 
 
 def _series(points: list[LoadPoint]) -> dict[str, list[LoadPoint]]:
-    """Name -> points of one variant, policy and origin, by rate."""
+    """Name -> points of one variant and policy, by rate; measured and simulated ones may follow each other."""
+    variants = {p.variant for p in points}
     found: dict[str, list[LoadPoint]] = {}
     for p in sorted(points, key=lambda p: (*_rank(p), p.rate)):
-        found.setdefault(f"{p.variant} · {_label(p)} · {_how(p)}", []).append(p)
+        found.setdefault(_label(p) if len(variants) == 1 else f"{p.variant}: {_label(p)}", []).append(p)
     return found
 
 
-def _rank(point: LoadPoint) -> tuple[int, str, str, bool]:
+def _rank(point: LoadPoint) -> tuple[int, str, str]:
     name = point.policy.name
-    return _FIRST.index(name) if name in _FIRST else len(_FIRST), _label(point), point.variant, point.simulated
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST), _label(point), point.variant
 
 
 def _label(point: LoadPoint) -> str:
@@ -160,13 +167,14 @@ def _shaky(point: LoadPoint) -> bool:
 def _values(look: _Look, frame: _Frame, panel: str) -> list[dict[str, Any]]:
     """Rows of one panel; a line of latencies ends at the first point that lies above the picture."""
     found: list[dict[str, Any]] = []
-    for name, line in look.series:
+    for name, line in look.lines.items():
         for p in line:
             late_ms = math.inf if p.quantile_s is None else p.quantile_s * 1e3
             inside = late_ms < frame.high
             y = min(max(late_ms, frame.low), frame.high) if panel == "late" else p.goodput
-            found.append({"x": p.rate, "y": round(y, 5), "line": name, **_told(p, late_ms)})
-            if panel == "late" and not inside:
+            beyond = panel == "late" and not inside
+            found.append({"x": p.rate, "y": round(y, 5), "line": name, "beyond": beyond, **_told(p, late_ms)})
+            if beyond:
                 break
     return found
 
@@ -190,14 +198,9 @@ def _marks(look: _Look, frame: _Frame, panel: str) -> list[Any]:
 
     values = _values(look, frame, panel)
     y = frame.late(f"{look.percentile} from schedule, ms (log)") if panel == "late" else frame.good()
-    columns = 3 if look.wide else 2
-    several = alt.Legend(symbolType="stroke", symbolStrokeWidth=3, labelLimit=200) if len(look.colours) > 1 else None
-    colour = alt.Color("variant:N", scale=alt.Scale(**scale(look.colours)), legend=several)
-    shape = alt.Shape(
-        "policy:N",
-        scale=alt.Scale(**scale(look.shapes)),
-        legend=alt.Legend(columns=columns, labelLimit=190, symbolFillColor=MUTED, symbolStrokeColor=MUTED),
-    )
+    legend = alt.Legend(columns=2, labelLimit=195, symbolSize=60)
+    colour = alt.Color("line:N", scale=alt.Scale(**scale(look.colours)), legend=legend)
+    shape = alt.Shape("line:N", scale=alt.Scale(**scale(look.shapes)), legend=legend)
     place = {"x": frame.x(), "y": y, "color": colour}
     shown = [
         alt.Tooltip("policy:N"),
@@ -210,35 +213,57 @@ def _marks(look: _Look, frame: _Frame, panel: str) -> list[Any]:
         alt.Tooltip("busy:N", title="busy"),
     ]
     layers: list[Any] = []
-    for how, dash, width in ((SIMULATED, [5, 4], 1.4), (MEASURED, [1, 0], 2.0)):
-        some = [v for v in values if v["how"] == how]
-        if not some:
-            continue
-        faint = 0.7 if how == SIMULATED else 1.0
-        line = data(some).mark_line(strokeWidth=width, strokeDash=dash, opacity=faint)
-        layers.append(line.encode(**place, detail="line:N"))
-        for hollow in (False, True):
-            dots = [v for v in some if v["hollow"] is hollow]
-            if dots:
-                mark = {"filled": False, "fill": PAPER, "strokeWidth": 1.7} if hollow else {"filled": True}
-                size = 26 if how == SIMULATED else 58
-                drawn = data(dots).mark_point(size=size, opacity=faint, **mark)
-                layers.append(drawn.encode(**place, shape=shape, tooltip=shown))
-    return [*layers, *_names(look, values, frame)] if panel == "late" else layers
+    for name, line in look.lines.items():
+        some = [v for v in values if v["line"] == name]
+        strong = line[0].policy.name == "dynamic"
+        style = {"strokeWidth": 2.8 if strong else 1.5, "opacity": 1.0 if strong else 0.75}
+        for guessed, piece in _pieces(some):
+            dash = {"strokeDash": [5, 4]} if guessed else {}
+            layers.append(data(piece).mark_line(**style, **dash).encode(**place))
+        layers += [dots.encode(**place, shape=shape, tooltip=shown) for dots in _dots(some, style["opacity"])]
+    return [*layers, *_simulated(look, values, frame)] if panel == "late" else layers
 
 
-def _names(look: _Look, values: list[dict[str, Any]], frame: _Frame) -> list[Any]:
-    """The word `simulated` at the end of each dashed line, once where they end close to each other."""
+def _pieces(values: list[dict[str, Any]]) -> list[tuple[bool, list[dict[str, Any]]]]:
+    """A line cut where it changes: (is it simulated, its points); a stretch with a simulated end is simulated."""
+    found: list[tuple[bool, list[dict[str, Any]]]] = []
+    for before, after in itertools.pairwise(values):
+        guessed = SIMULATED in (before["how"], after["how"])
+        if found and found[-1][0] == guessed:
+            found[-1][1].append(after)
+        else:
+            found.append((guessed, [before, after]))
+    return found
+
+
+def _dots(values: list[dict[str, Any]], opacity: float) -> list[Any]:
+    """Marks by kind: filled where it counts, hollow where it is in doubt, small where it is simulated."""
+    kinds = ((MEASURED, False), (MEASURED, True), (SIMULATED, False))
+    found = []
+    for how, hollow in kinds:
+        some = [v for v in values if v["how"] == how and v["hollow"] is hollow and not v["beyond"]]
+        mark = {"filled": False, "fill": PAPER, "strokeWidth": 1.7} if hollow else {"filled": True}
+        if some:
+            found.append(data(some).mark_point(size=30 if how == SIMULATED else 62, opacity=opacity, **mark))
+    return found
+
+
+def _simulated(look: _Look, values: list[dict[str, Any]], frame: _Frame) -> list[Any]:
+    """The word `simulated` over the flat part of each dashed line, once where two lie close to each other."""
     layers: list[Any] = []
     taken: list[float] = []
-    for name, line in look.series:
-        ends = [v for v in values if v["line"] == name]
-        if not line[0].simulated or any(abs(ends[-1]["x"] - x) < 0.2 * frame.right for x in taken):
+    for name in look.lines:
+        guessed = [v for v in values if v["line"] == name and v["how"] == SIMULATED]
+        if not guessed:
             continue
-        taken.append(ends[-1]["x"])
-        right = ends[-1]["x"] > 0.6 * frame.right
-        side = {"align": "right", "dx": -6} if right else {"align": "left", "dx": 6}
-        layers.append(label(ends[-1]["x"], ends[-1]["y"], SIMULATED, INK, **side, dy=10, fontStyle="italic"))
+        at = min(guessed, key=lambda v: abs(v["x"] - 0.16 * frame.right))
+        height = math.log(at["y"] / frame.low) / math.log(frame.high / frame.low)
+        if any(abs(height - other) < 0.06 for other in taken):
+            continue
+        taken.append(height)
+        style = {"align": "center", "dy": -10, "fontStyle": "italic"}
+        halo = label(at["x"], at["y"], SIMULATED, PAPER, **style, stroke=PAPER, strokeWidth=3)
+        layers += [halo, label(at["x"], at["y"], SIMULATED, INK, **style)]
     return layers
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from accel.analysis import policy
 from accel.analysis.conclusion import Conclusion, Row
 from accel.report import words
 from accel.report.charts import Place, Traces
@@ -57,7 +58,7 @@ class OnlineCapacity(msgspec.Struct, frozen=True, kw_only=True):
             *_curves(conclusion, rows, chosen, frame),
             *_price(conclusion, rows, frame),
             *_crossings(_main(conclusion, rows), chosen, frame, width),
-            *_names(rows, chosen, frame, width),
+            *_names(conclusion, rows, chosen, frame, width),
         ]
         import altair as alt
 
@@ -244,8 +245,15 @@ def _price(conclusion: Conclusion, rows: list[Row], frame: _Frame) -> list[Any]:
     middle = (start + end) / 2
     return [
         line.encode(x="x:Q", x2="x2:Q", y="y:Q"),
-        label(middle, y, "the SLO's price", MUTED, align="center", baseline="top", dy=6),
+        label(middle, y, f"the SLO's price{_share(conclusion, won)}", MUTED, align="center", baseline="top", dy=6),
     ]
+
+
+def _share(conclusion: Conclusion, won: Row) -> str:
+    """How much of the batch throughput the limit costs, where the interval carries it."""
+    role = conclusion.roles.online if conclusion.roles is not None else None
+    cost = words.value_of(role.slo_cost, 0.01) if role is not None and role.variant == won.name else words.NOTHING
+    return "" if cost == words.NOTHING else f": {cost} %"
 
 
 def _crossings(rows: list[Row], chosen: dict[str, str], frame: _Frame, width: int) -> list[Any]:
@@ -266,14 +274,21 @@ def _crossings(rows: list[Row], chosen: dict[str, str], frame: _Frame, width: in
     return layers
 
 
-def _names(rows: list[Row], chosen: dict[str, str], frame: _Frame, width: int) -> list[Any]:
+def _with_policy(row: Row) -> str:
+    """The winner's name and how it batches, as far as there is room."""
+    how = policy.short(row.online.policy) if row.online is not None else ""
+    return f"{_who(row)} · {how}" if how and len(_who(row)) + len(how) <= 40 else _who(row)
+
+
+def _names(conclusion: Conclusion, rows: list[Row], chosen: dict[str, str], frame: _Frame, width: int) -> list[Any]:
     """Names above the curves' upper ends, lifted where two would touch."""
     layers: list[Any] = []
     taken: list[tuple[float, float, float]] = []
     plot = width - _MARGIN_PX
+    won = [r for r in rows if r.name in winners(conclusion)[:1]]
     for row in sorted(rows, key=lambda r: r.online.rate.value if r.online else 0.0):
         end = _fit(row, frame)[-1]
-        text = _who(row)
+        text = _who(row) if row.is_baseline or row not in won else _with_policy(row)
         half = 3.6 * len(text)
         centre = min(max(end["x"] / frame.right * plot, half), plot - half)
         height, lift = frame.above(end["y"]) * (330 if width > 500 else 300), 14
