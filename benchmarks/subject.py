@@ -187,26 +187,28 @@ def offline_turn(run_id: str, size: int, seconds: float, *, trial: int, samples:
     )
 
 
-def curve(runner: Runner, seconds: float, sizes: Sequence[int] = SIZES) -> dict[int, npt.NDArray[np.int64]]:
+def curve(
+    runner: Runner, seconds: float, sizes: Sequence[int] = SIZES, *, name: str = "", twice: bool = True
+) -> dict[int, npt.NDArray[np.int64]]:
     """Service times (ns) by batch size, measured with batch jobs, until two sizes in a row gain nothing.
 
-    Each size runs twice, up and down, so that a drift of the machine doesn't look like a property of large batches.
+    twice: up and down, so that a drift of the machine doesn't look like a property of large batches. name: of the
+    variant, where several share a folder.
     """
-    found: dict[int, list[npt.NDArray[np.int64]]] = {}
-    chosen = _useful(runner, seconds, sizes, found)
-    for size in reversed(chosen):
-        _, trace = runner.run(offline_turn(f"curve-{size}-again", size, seconds, trial=100 + size))
+    tag = f"curve-{name}-{seconds:g}s" if name else "curve"
+    found = _useful(runner, seconds, sizes, tag)
+    for size in reversed(list(found) if twice else []):
+        _, trace = runner.run(offline_turn(f"{tag}-{size}-again", size, seconds, trial=100 + size))
         found[size].append(_services(trace, size))
     return {size: np.concatenate(parts) for size, parts in found.items()}
 
 
-def _useful(
-    runner: Runner, seconds: float, sizes: Sequence[int], found: dict[int, list[npt.NDArray[np.int64]]]
-) -> list[int]:
+def _useful(runner: Runner, seconds: float, sizes: Sequence[int], tag: str) -> dict[int, list[npt.NDArray[np.int64]]]:
+    found: dict[int, list[npt.NDArray[np.int64]]] = {}
     best, falling = 0.0, 0
     for size in sizes:
         try:
-            _, trace = runner.run(offline_turn(f"curve-{size}", size, seconds, trial=size))
+            _, trace = runner.run(offline_turn(f"{tag}-{size}", size, seconds, trial=size))
         except VariantError:
             if not found:
                 raise
@@ -220,7 +222,7 @@ def _useful(
         best = max(best, rate)
         if falling >= 2:
             break
-    return list(found)
+    return found
 
 
 def _services(trace: Trace, size: int) -> npt.NDArray[np.int64]:

@@ -1,156 +1,215 @@
-"""Batch against online: throughput of a job and latency of a service, for the original and the winners.
+"""The same model as a batch job and as an online service: what does each give? Models x backends x compressions.
 
-Each round drives a measure child, so the times of pytest-benchmark's table include what a round costs around the
-engine; the figures to read are in `extra_info`, each computed from the Result the round left behind:
-items_per_s (offline), and p50_ms, p90_ms, p99_ms from schedule with `goodput_per_s` (server, open loop). The Results
-lie in `benchmark/runs` of the study's folder.
+    make bench      or      python -m pytest benchmarks --benchmark-only --benchmark-json=now.json
 
-ACCEL_BENCH_ROUNDS and ACCEL_BENCH_SECONDS make it shorter or longer: rounds, and counted seconds of each.
+The times of pytest-benchmark's table are the engine's own, as the Results tell them, not those of the harness around
+it: seconds an item (`offline`, so OPS is items/s) and the median seconds a request (`single_stream`). `extra_info` has
+the rest, among it what a server carries within the recipe's limit, from schedule, open loop. A cell that is finished is
+read, not measured again; its Results lie in ACCEL_BENCH_OUT. `python -m benchmarks.page` makes the page of all cells.
+
+ACCEL_BENCH_MODELS, _BACKENDS, _COMPRESSIONS choose; _ROUNDS, _SECONDS (of a round), _TRIALS, _TRIAL_SECONDS, _SIZES say
+for how long.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-import re
-from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
-import accel
-from accel.analysis.online import goodput, latencies_s
-from accel.analysis.percentiles import carries, quantile
+from accel.analysis.capacity import Capacity
+from accel.analysis.online import generator_was_late, latencies_s, read_trial
+from accel.analysis.percentiles import quantile, required
 from accel.measurement.trace import Trace
 from accel.plugins import Named
-from accel.result import Result
-from accel.study.artefacts import find_prepared
-from accel.study.folder import StudyFolder
-from accel.study.live import Live, Turn, items_per_second
-from accel.study.profiles import profile
+from accel.result import Result, write_atomically
+from accel.study.live import Turn, items_per_second
+from accel.study.load import server_at
+from accel.study.max_qps import Search
+from accel.study.policies import Choice, choose
+from accel.study.service_times import ServiceTimes
+from benchmarks import cells
+from benchmarks.batching.rows import Span
+from benchmarks.conftest import Entry
+from benchmarks.subject import best_size, curve, offline_turn
 
-ROUNDS = int(os.environ.get("ACCEL_BENCH_ROUNDS", "5"))
-COUNTED_S = float(os.environ.get("ACCEL_BENCH_SECONDS", "1"))
-Role = Literal["baseline", "batch winner", "online winner"]
+ROUNDS = int(os.environ.get("ACCEL_BENCH_ROUNDS", "3"))
+SECONDS = float(os.environ.get("ACCEL_BENCH_SECONDS", "1"))
+TRIALS = int(os.environ.get("ACCEL_BENCH_TRIALS", "4"))
+TRIAL_SECONDS = float(os.environ.get("ACCEL_BENCH_TRIAL_SECONDS", "4"))
+SIZES = tuple(int(size) for size in os.environ.get("ACCEL_BENCH_SIZES", "1,2,4,8,16,32").split(","))
+FRESH = 2
+_QUANTILES = (0.99, 0.95, 0.9, 0.5)
+_LOOK = 0.4
+_told_s = 0.0
 
 
-class Driver:
-    """One variant in a measure child, with the numbers of the runs it has made.
+def told() -> float:
+    """The clock of the table: it goes on by what a Result says that its engine took."""
+    return _told_s
 
-    test: of the benchmark's own name; no two of them may write the same Results.
-    """
 
-    def __init__(self, study: accel.Study, role: Role, test: str) -> None:
-        name = name_of(study, role)
-        prepared = find_prepared(study.folder, name)
-        if prepared is None:
-            pytest.skip(f"the artefact of `{name}` is gone; run a new study")
-        self.study, self.name, self.role = study, name, role
-        self.test = re.sub(r"[^\w.]+", "-", test).strip("-")
-        self.folder = StudyFolder(study.folder / "benchmark")
-        for folder in (self.folder.runs, self.folder.log):
-            folder.mkdir(parents=True, exist_ok=True)
-        self.folder.samples = study.folder / "samples"
-        self.live = Live(prepared, self.folder, profile("quick"), seed=study.record.seed, tag="benchmark")
-        self._numbers = itertools.count()
+def tell(seconds: float) -> None:
+    """Let the table's clock go on."""
+    global _told_s
+    _told_s += seconds
 
-    def run(self, target: Literal["batch", "online"], scenario: Named, batching: Named) -> Result:
-        """One run with a Result of its own on disk; rounds of one number share their schedule."""
-        number = next(self._numbers)
-        turn = Turn(
-            run_id=f"{self.test}-{number}",
-            phase="measure",
-            role="baseline" if self.name == self.study.record.baseline else "candidate",
-            target=target,
-            scenario=scenario,
-            batching=batching,
-            duration_s=COUNTED_S,
-            trial=number,
+
+@pytest.mark.benchmark(timer=told)
+def test_batch(benchmark: Any, entry: Entry) -> None:
+    """A batch job at the variant's best size."""
+    by_size = curve(entry.runner, _LOOK * SECONDS, SIZES, name=entry.ready.name, twice=False)
+    size = best_size(by_size)
+    found: list[tuple[Result, float]] = []
+
+    def one_round() -> None:
+        run_id = f"batch-{entry.ready.name}-{SECONDS:g}s-{len(found)}"
+        result, trace = entry.runner.run(offline_turn(run_id, size, SECONDS, trial=len(found)))
+        found.append((result, items_per_second(trace)))
+        tell(1 / found[-1][1])
+
+    benchmark.group = f"{entry.subject.record.name} · batch"
+    benchmark.pedantic(one_round, rounds=ROUNDS, iterations=1, warmup_rounds=1)
+    half = cells.Batch(
+        size=size,
+        items_per_s=tuple(rate for _, rate in found[1:]),
+        by_size=tuple((s, s / float(np.median(times)) * 1e9) for s, times in sorted(by_size.items())),
+        validity=tuple(r.validity for r, _ in found[1:]),
+        results=tuple(r.run_id for r, _ in found[1:]),
+    )
+    cell = msgspec.structs.replace(entry.cell(), batch=half)
+    cells.keep(entry.folder, cell)
+    benchmark.extra_info.update(shown(cell) | msgspec.to_builtins(half))
+
+
+@pytest.mark.benchmark(timer=told)
+def test_online(benchmark: Any, entry: Entry) -> None:
+    """One request at a time, timed; then the highest rate within the limit, in `extra_info`."""
+    found: list[tuple[Result, float]] = []
+
+    def one_round() -> None:
+        result, trace = entry.runner.run(stream_turn(entry, len(found)))
+        found.append((result, float(np.median(trace.counted().ok().latency_ns)) * 1e-9))
+        tell(found[-1][1])
+
+    benchmark.group = f"{entry.subject.record.name} · online"
+    benchmark.pedantic(one_round, rounds=ROUNDS, iterations=1, warmup_rounds=1)
+    half = served(entry, found[1:])
+    cell = msgspec.structs.replace(entry.cell(), online=half)
+    cells.keep(entry.folder, cell)
+    benchmark.extra_info.update(shown(cell) | msgspec.to_builtins(half))
+
+
+def shown(cell: cells.Cell) -> dict[str, Any]:
+    """What both halves of `extra_info` begin with."""
+    return {"model": cell.model, "variant": cell.variant, "original": cell.original} | (
+        {"random_weights": True} if cell.random_weights else {}
+    )
+
+
+def stream_turn(entry: Entry, number: int) -> Turn:
+    """One request after another."""
+    return Turn(
+        run_id=f"stream-{entry.ready.name}-{SECONDS:g}s-{number}",
+        phase="measure",
+        target="latency",
+        scenario=Named("single_stream"),
+        batching=Named("single"),
+        duration_s=SECONDS,
+        trial=number,
+    )
+
+
+# --- the server ------------------------------------------------------------------------------------------------------
+
+
+def served(entry: Entry, alone: list[tuple[Result, float]]) -> cells.Online:
+    """The search for the highest rate within the limit, with the policy that the tuner proposes."""
+    times = ServiceTimes(curve(entry.runner, _LOOK * SECONDS, SIZES, name=entry.ready.name, twice=False))
+    p, slo_s = limit(entry, times)
+    choice = choose(times, p=p, slo_s=slo_s, seed=entry.subject.record.seed)
+    predicted = choice.rate or 0.2e9 / times.median_ns(1)
+    search = Search(
+        p, slo_s, predicted, entry.subject.record.seed, refining=TRIALS, fresh=FRESH, most=TRIALS + 1 + FRESH
+    )
+    made: list[tuple[Result, Trace, str]] = []
+    while (rate := search.ask()) is not None:
+        phase = search.phase
+        result, trace = entry.runner.run(trial_turn(entry, choice.policy, rate, slo_s, len(made)))
+        made.append((result, trace, phase))
+        search.tell(
+            read_trial(
+                trace,
+                rate=rate,
+                p=p,
+                slo_s=slo_s,
+                level=result.validity,
+                phase=phase,
+                generator_late=generator_was_late(result),
+            )
         )
-        return self.live.run(turn, reference=None, check_limit=1e-3, common=self._result)
-
-    def _result(self, fields: dict[str, Any]) -> Result:
-        return Result(study_id=self.study.record.study_id, env_id=self.study.record.env_id, **fields)
-
-    def trace(self, result: Result) -> Trace:
-        """What happened in a run."""
-        return Trace.load(self.folder.runs / str(result.trace))
+    return _online(search.conclusion(), entry, alone, made, p=p, slo_s=slo_s, choice=choice)
 
 
-def name_of(study: accel.Study, role: Role) -> str:
-    """Which variant plays a role in this study."""
-    return study.record.baseline if role == "baseline" else study.best("batch" if "batch" in role else "online").name
-
-
-@pytest.fixture(params=["baseline", "batch winner", "online winner"])
-def driver(request: pytest.FixtureRequest, study: accel.Study) -> Iterator[Driver]:
-    found = Driver(study, request.param, request.node.name)
-    yield found
-    found.live.close()
-
-
-def size_of(study: accel.Study, name: str) -> int:
-    """The variant's best batch size in the study; 1 where none was measured."""
-    return study.conclusion.row(name).batch_size or 1
-
-
-def test_batch(benchmark: Any, study: accel.Study, driver: Driver) -> None:
-    """A job of a fixed number of items, at the variant's best batch size."""
-    row = study.conclusion.row(driver.name)
-    size = size_of(study, driver.name)
-    per_s = row.throughput.value if row.throughput else 100.0
-    items = max(size, round(per_s * COUNTED_S / size) * size)
-    offline, fixed = Named("offline", {"samples": items}), Named("fixed", {"size": size})
-    results: list[Result] = []
-    benchmark.group = "batch"  # read when the rounds are over, so it can't be set later
-    benchmark.pedantic(
-        lambda: results.append(driver.run("batch", offline, fixed)), rounds=ROUNDS, iterations=1, warmup_rounds=1
+def _online(
+    capacity: Capacity | None,
+    entry: Entry,
+    alone: list[tuple[Result, float]],
+    made: list[tuple[Result, Trace, str]],
+    *,
+    p: float,
+    slo_s: float,
+    choice: Choice,
+) -> cells.Online:
+    found = Span(value=0.0) if capacity is None else Span(value=capacity.crossing, low=capacity.low, high=capacity.high)
+    fresh = [(r.run_id, latencies_s(trace)) for r, trace, phase in made if phase == "confirmation"]
+    answered = [(name, x) for name, x in fresh if np.isfinite(quantile(x, p))]
+    return cells.Online(
+        alone_s=tuple(seconds for _, seconds in alone),
+        p=p,
+        wanted_p=entry.subject.record.slo_p,
+        slo_s=slo_s,
+        policy=choice.policy,
+        max_qps=0.0 if capacity is None else capacity.claim,
+        crossing=found,
+        flags=() if capacity is None else capacity.flags,
+        level="invalid" if capacity is None else capacity.level,
+        trials=len(made),
+        there_p50_s=tuple(quantile(x, 0.5) for _, x in answered),
+        there_s=tuple(quantile(x, p) for _, x in answered),
+        validity=tuple(r.validity for r, _ in alone),
+        results=(*(r.run_id for r, _ in alone), *(r.run_id for r, _, _ in made)),
+        fresh=tuple(name for name, _ in answered),
+        verdict=choice.verdict,
     )
-    rates = sorted(items_per_second(driver.trace(r)) for r in results[1:])
-    benchmark.extra_info.update(
-        variant=driver.name,
-        role=driver.role,
-        batch_size=size,
-        items=items,
-        items_per_s=rates[len(rates) // 2],
-        items_per_s_min=rates[0],
-        items_per_s_max=rates[-1],
-        validity=[r.validity for r in results[1:]],
-        results=[r.run_id for r in results[1:]],
-    )
-    assert all(r.status == "ok" for r in results)
 
 
-@pytest.mark.parametrize("load", [0.3, 0.7])
-def test_online(benchmark: Any, study: accel.Study, driver: Driver, load: float) -> None:
-    """Requests that arrive by themselves, at a share of what the *original* carries in batch mode, the same for all."""
-    base = study.conclusion.row(study.record.baseline)
-    rate = float(f"{load * (base.throughput.value if base.throughput else 100.0):.4g}")
-    policy = next(
-        (r.batching for r in study.results if r.variant.name == driver.name and r.target == "online" and r.batching),
-        Named("dynamic"),
-    )
-    results: list[Result] = []
-    server = Named("server", {"rate": rate})
-    benchmark.group = f"online at {load:.0%} of the original's batch throughput"
-    benchmark.pedantic(
-        lambda: results.append(driver.run("online", server, policy)), rounds=ROUNDS, iterations=1, warmup_rounds=1
-    )
-    traces = [driver.trace(r) for r in results[1:]]
-    benchmark.extra_info.update(
-        variant=driver.name,
-        role=driver.role,
-        policy=str(policy),
-        rate_per_s=rate,
-        goodput_per_s=[goodput(t.counted(), study.record.slo_s or 1.0) for t in traces],
-        validity=[r.validity for r in results[1:]],
-        results=[r.run_id for r in results[1:]],
-        **{f"p{p}_ms": [_shown_ms(t, p / 100) for t in traces] for p in (50, 90, 99)},
-    )
-    assert all(r.latency == "from schedule" for r in results)
+def limit(entry: Entry, times: ServiceTimes) -> tuple[float, float]:
+    """The recipe's limit, at the highest percentile that the trials of the first cell measured carry: the same for all
+    cells of a model, or they could not be compared.
+    """
+    kept = entry.folder / f"limit-{TRIAL_SECONDS:g}s.json"
+    if not kept.is_file():
+        record = entry.subject.record
+        slo_s = record.slo_s or 4 * times.median_ns(1) * 1e-9
+        requests = 0.7 * TRIAL_SECONDS * 1e9 / times.median_ns(1)
+        able = [q for q in _QUANTILES if q <= record.slo_p + 1e-9 and required(q) <= requests]
+        write_atomically(kept, msgspec.json.encode((max(able, default=0.5), slo_s)))
+    p, slo_s = msgspec.json.decode(kept.read_bytes(), type=tuple[float, float])
+    return p, slo_s
 
 
-def _shown_ms(trace: Trace, p: float) -> float | None:
-    """A quantile of latency from schedule in ms, or None where the round's sample doesn't carry it."""
-    latencies = latencies_s(trace)
-    return 1e3 * quantile(latencies, p) if carries(len(latencies), p) else None
+def trial_turn(entry: Entry, policy: Named, rate: float, slo_s: float, number: int) -> Turn:
+    """One server trial."""
+    return Turn(
+        run_id=f"server-{entry.ready.name}-{TRIAL_SECONDS:g}s-{number}",
+        phase="search",
+        target="online",
+        scenario=server_at(rate, slo_s),
+        batching=policy,
+        duration_s=TRIAL_SECONDS,
+        trial=500 + number,
+    )

@@ -1,4 +1,4 @@
-"""Does the benchmarks' table say what the Results say? Every figure is computed again from the traces on disk."""
+"""Does the suite's table say what the Results say? Every figure is computed again from the traces on disk."""
 
 from __future__ import annotations
 
@@ -14,12 +14,21 @@ import numpy as np
 import pytest
 from onnx import helper
 
-import accel
 from accel.result import Result
+from benchmarks import page
 from tests import small_models
 
 ROOT = Path(__file__).parents[1]
-TABLE = ("test_batch", "test_online[baseline-0.3]", "test_online[baseline-0.7]", "test_online[online winner-0.3]")
+RECIPE = 'name = "dense"\nmodel = "dense.onnx"\nsamples = "samples.npz"\nslo = "p90=50ms"\n'
+SMALL = {
+    "BACKENDS": "openvino",
+    "COMPRESSIONS": "none",
+    "ROUNDS": "2",
+    "SECONDS": "0.3",
+    "TRIALS": "2",
+    "TRIAL_SECONDS": "0.5",
+    "SIZES": "1,4",
+}
 
 Benchmarks = list[dict[str, Any]]
 
@@ -41,30 +50,22 @@ def network(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> accel.Study:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("benchmarks")
-    x = np.random.default_rng(4).normal(size=(96, 256)).astype(np.float32)
-    return accel.bench(
-        network(folder),
-        samples={"x": x},
-        backend=["openvino"],
-        defaults=False,
-        batch=[1, 4],
-        budget="8s",
-        slo="p90=50ms",
-        out=folder / "study",
-    )
+    network(folder)
+    np.savez(folder / "samples.npz", x=np.random.default_rng(4).normal(size=(96, 256)).astype(np.float32))
+    (folder / "dense.toml").write_text(RECIPE)
+    return folder
 
 
-@pytest.fixture(scope="module")
-def table(study: accel.Study) -> Benchmarks:
-    out = study.folder / "table.json"
-    small = {"ACCEL_BENCH_STUDY": str(study.folder), "ACCEL_BENCH_ROUNDS": "2", "ACCEL_BENCH_SECONDS": "0.3"}
-    chosen = [f"benchmarks/test_batch_versus_online.py::{name}" for name in TABLE]
+def run_suite(place: Path, out: Path) -> Benchmarks:
+    given = {f"ACCEL_BENCH_{name}": value for name, value in SMALL.items()}
+    given |= {"ACCEL_BENCH_MODELS": str(place / "dense.toml"), "ACCEL_BENCH_OUT": str(place / "out")}
+    suite = "benchmarks/test_batch_versus_online.py"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *chosen, "-q", "-p", "no:cacheprovider", f"--benchmark-json={out}"],
+        [sys.executable, "-m", "pytest", suite, "-q", "-p", "no:cacheprovider", f"--benchmark-json={out}"],
         cwd=ROOT,
-        env=os.environ | small,
+        env=os.environ | given,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -76,117 +77,112 @@ def table(study: accel.Study) -> Benchmarks:
     return found
 
 
-def figures(runs: Path, extra: dict[str, Any], slo_s: float) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def table(place: Path) -> Benchmarks:
+    return run_suite(place, place / "first.json")
+
+
+@pytest.fixture(scope="module")
+def runs(place: Path, table: Benchmarks) -> Path:
+    return place / "out" / "suite" / "dense" / "runs"
+
+
+def figures(runs: Path, extra: dict[str, Any]) -> dict[str, list[Any]]:
     """What extra_info must hold, from the Results it names; from the raw columns, by none of accel's own arithmetic."""
     results = [Result.load(runs / f"{name}.json") for name in extra["results"]]
-    found: dict[str, Any] = {"variant": {r.variant.name for r in results}, "validity": [r.validity for r in results]}
-    columns = [np.load(runs / str(r.trace)) for r in results]
-    latencies = []
-    for c in columns:
-        counted = c["warmup"] == 0
-        late = (c["status"] != 0)[counted]
-        latencies.append(np.where(late, np.inf, (c["finished"] - c["due"])[counted] / 1e9))
+    assert {r.variant.name for r in results} == {extra["variant"]}
+    columns = {r.run_id: np.load(runs / str(r.trace)) for r in results}
     if "items_per_s" in extra:
-        rates = sorted(len(q) / (c["finished"].max() / 1e9) for q, c in zip(latencies, columns, strict=True))
-        sizes = {int(r.batching.fields["size"]) for r in results if r.batching}
-        found |= {"items_per_s": rates[len(rates) // 2], "items_per_s_min": rates[0], "items_per_s_max": rates[-1]}
-        found |= {"batch_size": sizes, "items": {len(q) for q in latencies}}
-        return found
-    for p in (50, 90, 99):
-        beyond = [len(q) * min(p, 100 - p) / 100 for q in latencies]
-        shown = [1e3 * float(np.quantile(q, p / 100, method="inverted_cdf")) for q in latencies]
-        found[f"p{p}_ms"] = [value if n >= 10 else None for value, n in zip(shown, beyond, strict=True)]
-    found["rate_per_s"] = {float(r.scenario.fields["rate"]) for r in results if r.scenario}
-    found["policy"] = {str(r.batching) for r in results}
-    found["goodput_per_s"] = []
-    for q, c in zip(latencies, columns, strict=True):
-        due = c["due"][c["warmup"] == 0] / 1e9
-        window = (due.max() - due.min()) * len(due) / (len(due) - 1)
-        found["goodput_per_s"].append(float(np.sum(q <= slo_s) / window))
+        counted = [(int((c["warmup"] == 0).sum()), int(c["finished"].max()), c) for c in columns.values()]
+        assert {int(c["batch_size"].max()) for _, _, c in counted} == {extra["size"]}
+        return {"items_per_s": [n / (end / 1e9) for n, end, _ in counted]}
+    alone = [columns[r.run_id] for r in results if r.target == "latency"]
+    found = {"alone_s": [float(np.median((c["finished"] - c["due"])[c["warmup"] == 0])) / 1e9 for c in alone]}
+    there = [columns[name] for name in extra["fresh"]]
+    for name, p in (("there_p50_s", 0.5), ("there_s", extra["p"])):
+        waited = [np.where(c["status"] == 0, c["finished"] - c["due"], np.inf)[c["warmup"] == 0] / 1e9 for c in there]
+        found[name] = [float(np.quantile(w, p, method="inverted_cdf")) for w in waited]
     return found
 
 
-def differences(table: Benchmarks, study: accel.Study) -> list[str]:
+def differences(table: Benchmarks, runs: Path) -> list[str]:
     """Every figure of the table that isn't the one its Results give."""
     wrong = []
     for benchmark in table:
         extra = benchmark["extra_info"]
-        for name, expected in figures(study.folder / "benchmark" / "runs", extra, study.record.slo_s or 1.0).items():
-            if isinstance(expected, set):
-                same = expected == {extra[name]}
-            elif isinstance(expected, list):
-                same = len(expected) == len(extra[name]) and all(map(alike, expected, extra[name]))
-            else:
-                same = alike(expected, extra[name])
-            if not same:
+        for name, expected in figures(runs, extra).items():
+            if len(expected) != len(extra[name]) or not np.allclose(expected, extra[name], rtol=1e-6, atol=0):
                 wrong.append(f"{benchmark['name']}: {name} is {extra[name]}, but the Results give {expected}")
     return wrong
 
 
-def alike(one: Any, other: Any) -> bool:
-    if isinstance(one, float) and isinstance(other, float):
-        return bool(np.isclose(one, other, rtol=1e-6))
-    return bool(one == other)
+def test_every_figure_is_the_one_its_results_give(table: Benchmarks, runs: Path) -> None:
+    assert differences(table, runs) == []
 
 
-def test_every_figure_is_the_one_its_results_give(table: Benchmarks, study: accel.Study) -> None:
-    assert differences(table, study) == []
+def test_the_table_has_both_halves_of_every_variant(table: Benchmarks) -> None:
+    found = {(b["group"], b["extra_info"]["variant"], b["extra_info"]["original"]) for b in table}
+    groups = ("dense · batch", "dense · online")
+    assert found == {(g, v, v == "onnxruntime") for g in groups for v in ("onnxruntime", "openvino")}
+    assert len(table) == 4
 
 
-def test_the_table_has_every_role_with_its_own_variant(table: Benchmarks, study: accel.Study) -> None:
-    names = {
-        "baseline": study.record.baseline,
-        "batch winner": study.best("batch").name,
-        "online winner": study.best("online").name,
-    }
-    for group in ("batch", "online at 30% of the original's batch throughput"):
-        found = {b["extra_info"]["role"]: b["extra_info"]["variant"] for b in table if b["group"] == group}
-        assert found == {role: names[role] for role in found}, group
-        assert set(names) - set(found) <= {"batch winner" if group != "batch" else ""}
+def test_the_times_are_the_engines_own(table: Benchmarks) -> None:
+    """Seconds an item and seconds a request, so that comparing two tables compares engines."""
     for benchmark in table:
-        for name in benchmark["extra_info"]["results"]:
-            result = Result.load(study.folder / "benchmark" / "runs" / f"{name}.json")
-            assert (result.role == "baseline") == (result.variant.name == study.record.baseline)
-            assert result.target == ("batch" if benchmark["group"] == "batch" else "online")
+        extra = benchmark["extra_info"]
+        told = [1 / r for r in extra["items_per_s"]] if "items_per_s" in extra else extra["alone_s"]
+        assert benchmark["stats"]["data"] == pytest.approx(told, rel=1e-6)
 
 
-def test_each_round_has_a_result_of_its_own(table: Benchmarks) -> None:
-    named = [name for benchmark in table for name in benchmark["extra_info"]["results"]]
-    assert len(table) == 6
-    assert len(named) == len(set(named)) == 2 * len(table)
+def test_a_server_says_its_limit_and_what_to_think_of_the_rate(table: Benchmarks) -> None:
+    online = [b["extra_info"] for b in table if b["group"] == "dense · online"]
+    assert len({(e["p"], e["slo_s"]) for e in online}) == 1
+    for extra in online:
+        assert extra["slo_s"] == 0.05
+        assert extra["wanted_p"] == 0.9
+        assert extra["level"] in ("valid", "unstable", "invalid")
+        assert extra["crossing"].keys() >= {"value", "low", "high"}
+        assert extra["trials"] == len(extra["results"]) - 2
 
 
-def test_the_rates_are_shares_of_what_the_original_does_in_batch(table: Benchmarks, study: accel.Study) -> None:
-    throughput = study.conclusion.row(study.record.baseline).throughput
-    assert throughput is not None
-    rates = {b["extra_info"]["rate_per_s"] for b in table if b["group"].startswith("online")}
-    assert sorted(rate / throughput.value for rate in rates) == pytest.approx([0.3, 0.7], rel=1e-3)
+def test_what_is_finished_is_read_and_not_measured_again(place: Path, table: Benchmarks, runs: Path) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in runs.iterdir()}
+    again = run_suite(place, place / "second.json")
+    assert {path.name: path.stat().st_mtime_ns for path in runs.iterdir()} == before
+    assert [b["extra_info"] for b in again] == [b["extra_info"] for b in table]
+    assert [b["stats"]["data"] for b in again] == [pytest.approx(b["stats"]["data"]) for b in table]
 
 
-@pytest.mark.parametrize(
-    "figure", ["items_per_s", "items_per_s_max", "p50_ms", "p90_ms", "goodput_per_s", "rate_per_s", "variant"]
-)
-def test_a_planted_change_is_noticed(table: Benchmarks, study: accel.Study, figure: str) -> None:
+@pytest.mark.parametrize("figure", ["items_per_s", "alone_s"])
+def test_a_planted_change_is_noticed(table: Benchmarks, runs: Path, figure: str) -> None:
     changed = copy.deepcopy(table)
     extra = next(b["extra_info"] for b in changed if figure in b["extra_info"])
-    value = extra[figure]
-    if isinstance(value, list):
-        extra[figure] = [value[0] * 1.001, *value[1:]]
-    else:
-        extra[figure] = "another" if isinstance(value, str) else value * 1.001
-    assert [figure in line for line in differences(changed, study)] == [True]
+    extra[figure] = [extra[figure][0] * 1.001, *extra[figure][1:]]
+    assert [figure in line for line in differences(changed, runs)] == [True]
 
 
-def test_a_changed_trace_is_noticed(table: Benchmarks, study: accel.Study) -> None:
+def test_a_changed_trace_is_noticed(table: Benchmarks, runs: Path) -> None:
     """A round in which every answer came 10 % earlier has another throughput."""
-    extra = next(b["extra_info"] for b in table if b["group"] == "batch")
-    runs = study.folder / "benchmark" / "runs"
+    extra = next(b["extra_info"] for b in table if "items_per_s" in b["extra_info"])
     path = runs / str(Result.load(runs / f"{extra['results'][-1]}.json").trace)
     kept = path.read_bytes()
     columns = dict(np.load(path))
     columns["finished"] = (columns["finished"] * 0.9).astype(np.int64)
     np.savez(path, **columns)
     try:
-        assert any("items_per_s" in line for line in differences(table, study))
+        assert any("items_per_s" in line for line in differences(table, runs))
     finally:
         path.write_bytes(kept)
+
+
+def test_the_page_shows_every_cell(place: Path, table: Benchmarks) -> None:
+    cells = page.collected(place / "out" / "suite")
+    text = page.render(cells)
+    assert text == page.render(cells)
+    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "").replace("http://www.w3.org/1999/xlink", "")
+    for cell in cells:
+        assert cell.batch is not None
+        assert cell.online is not None
+        assert f'<span class="name">{cell.variant}</span>' in text
+    assert text.count("<svg") == 2

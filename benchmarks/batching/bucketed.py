@@ -14,6 +14,7 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -148,9 +149,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--backend", default="onnxruntime")
     parser.add_argument("--items", type=int, help="sentences a job; by default all that have reference answers")
     parser.add_argument("--blocks", type=int, default=6)
+    parser.add_argument("--rows", type=Path, default=rows.FOLDER, help="folder of the JSON files")
     given = parser.parse_args(arguments)
     found = measured(given.model, Chosen(backend=given.backend), given.items, given.blocks)
-    print(rows.write(found, f"bucketed-{found.model}"))
+    print(rows.write(found, f"bucketed-{found.model}", given.rows))
     return 0
 
 

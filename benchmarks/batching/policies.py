@@ -1,6 +1,6 @@
 """How many requests a second does each batching policy carry within the limit, on real models, and under overload?
 
-    python -m benchmarks.batching.policies [--models digits,minilm] [--seconds 8] [--rounds 6]
+    python -m benchmarks.batching.policies [--models digits,minilm] [--seconds 8] [--rounds 7]
 
 Per model: one good variant is prepared, its latency-against-batch curve measured, each policy's best fields found on
 the simulator (benchmarks/batching/candidates.py). Then every policy searches for its highest rate by short server
@@ -15,6 +15,7 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -274,7 +275,8 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="counted seconds of a trial; by default each model's own")
     parser.add_argument("--curve-seconds", type=float, default=1.0)
     parser.add_argument("--sizes", type=lambda text: [int(s) for s in text.split(",")], default=list(SIZES))
-    parser.add_argument("--rounds", type=int, default=6, help="server trials a policy")
+    parser.add_argument("--rounds", type=int, default=7, help="server trials a policy")
+    parser.add_argument("--rows", type=Path, default=rows.FOLDER, help="folder of the JSON files")
     return parser.parse_args(arguments)
 
 
@@ -289,7 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{model}: {error}", file=sys.stderr)
             failed += 1
             continue
-        print(rows.write(found, f"policies-{found.model}"))
+        print(rows.write(found, f"policies-{found.model}", given.rows))
     return min(failed, 1)
 
 

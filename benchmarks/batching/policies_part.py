@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from accel.analysis.policy import said
 from accel.units import show_seconds
 from benchmarks.batching import rows
-from benchmarks.batching.shown import ends, times, title
+from benchmarks.batching.shown import ends, percent, times, title
 
 MISSES, GOOD = "**no**", 0.95
 
@@ -81,15 +81,15 @@ def overload(found: Sequence[rows.Policies]) -> list[str]:
             spread = f"{min(row.goodputs):.4g} to {max(row.goodputs):.4g}"
             holds = ("yes" if share >= GOOD else MISSES) if row.drop != "none" else ""
             lines.append(
-                f"| {one.model} | {row.drop} | {row.rate:.4g} | {spread} | {share:.0%} | "
-                f"{row.simulated / dynamic.crossing.value:.0%} | {holds} |"
+                f"| {one.model} | {row.drop} | {row.rate:.4g} | {spread} | {percent(share)} | "
+                f"{percent(row.simulated / dynamic.crossing.value)} | {holds} |"
             )
     if not lines:
         return []
     about = (
         "At twice saturation, by the tuned `dynamic` with early drop and by the same without dropping: answers a "
         "second within the limit, of several runs, and their mean as a share of `dynamic`'s crossing. Wanted: "
-        f"{GOOD:.0%} with early drop."
+        f"{percent(GOOD)} with early drop."
     )
     head = [
         "| model | drop | offered/s | within the limit/s | of capacity | by simulation | holds |",

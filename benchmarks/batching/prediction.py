@@ -54,9 +54,9 @@ def predictions(runs: Path, p: float) -> list[rows.Prediction]:
 
 
 def of_model(model: str, folder: Path = rows.FOLDER) -> rows.Predictions | None:
-    """One model's predictions; None before `policies` has written its rows."""
-    measured = rows.read(rows.Policies, f"policies-{model}.json", folder)
-    if not measured:
+    """One model's predictions; None before `policies` has written its rows, or where its runs are gone."""
+    measured, runs = rows.read(rows.Policies, f"policies-{model}.json", folder), place() / "batching" / model / "runs"
+    if not measured or not any(runs.glob("policies-*.npz")):
         return None
     (one,) = measured
     return rows.Predictions(
@@ -64,8 +64,8 @@ def of_model(model: str, folder: Path = rows.FOLDER) -> rows.Predictions | None:
         variant=one.variant,
         where=one.where,
         p=one.p,
-        rows=tuple(predictions(place() / "batching" / model / "runs", one.p)),
-        capacities=tuple(_crossing(policy, one, place() / "batching" / model / "runs") for policy in one.policies),
+        rows=tuple(predictions(runs, one.p)),
+        capacities=tuple(_crossing(policy, one, runs) for policy in one.policies),
     )
 
 
@@ -91,12 +91,14 @@ def _busy_there(policy: rows.Policy) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--models", default=",".join(MODELS), type=lambda text: text.split(","))
-    for model in parser.parse_args(arguments).models:
-        found = of_model(model)
+    parser.add_argument("--rows", type=Path, default=rows.FOLDER, help="folder of the JSON files")
+    given = parser.parse_args(arguments)
+    for model in given.models:
+        found = of_model(model, given.rows)
         if found is None:
             print(f"{model}: there are no runs yet. Start benchmarks.batching.policies first.", file=sys.stderr)
             continue
-        print(rows.write(found, f"prediction-{found.model}"))
+        print(rows.write(found, f"prediction-{found.model}", given.rows))
     return 0
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from benchmarks.batching import rows
-from benchmarks.batching.shown import ends, seconds, share, title
+from benchmarks.batching.shown import ends, percent, seconds, share, title
 
 QUANTILE_OFF, CAPACITY_OFF, BUSY = 0.15, 0.10, 0.80
 
@@ -16,7 +16,7 @@ def predictions(found: Sequence[rows.Predictions]) -> list[str]:
         return []
     about = (
         "The simulator is fed the very arrivals and service times of each run. Wanted where the worker was busy at "
-        f"most {BUSY:.0%} of the time: the quantile within {QUANTILE_OFF:.0%}, the crossing within {CAPACITY_OFF:.0%} "
+        f"most {percent(BUSY)} of the time: the quantile within {percent(QUANTILE_OFF)}, the crossing within {percent(CAPACITY_OFF)} "
         "(from the service times of the trials; beside it what the curve alone had foretold)."
     )
     parts = ["## Does the simulator say so too?", about]
@@ -43,10 +43,10 @@ def _held(one: rows.Predictions) -> str:
     within = sum(abs(off(row.measured_s, row.predicted_s)) <= QUANTILE_OFF for row in able)
     near = [c for c in one.capacities if c.busy <= BUSY and c.measured.value > 0]
     good = sum(abs(off(c.measured.value, c.predicted)) <= CAPACITY_OFF for c in near)
-    crossings = f"; {good} of {len(near)} crossings within {CAPACITY_OFF:.0%}" if near else ""
+    crossings = f"; {good} of {len(near)} crossings within {percent(CAPACITY_OFF)}" if near else ""
     return (
-        f"{within} of {len(able)} undisturbed runs with the worker busy at most {BUSY:.0%}: p{100 * one.p:g} within "
-        f"{QUANTILE_OFF:.0%}{crossings}."
+        f"{within} of {len(able)} undisturbed runs with the worker busy at most {percent(BUSY)}: p{100 * one.p:g} within "
+        f"{percent(QUANTILE_OFF)}{crossings}."
     )
 
 
@@ -59,7 +59,7 @@ def _prediction_table(one: rows.Predictions) -> list[str]:
     for row in one.rows:
         level = "" if row.level == "valid" else f" ({row.level})"
         lines.append(
-            f"| {row.policy} | {row.rate:.4g} | {row.busy:.0%} | {seconds(row.measured_s)} | "
+            f"| {row.policy} | {row.rate:.4g} | {percent(row.busy)} | {seconds(row.measured_s)} | "
             f"{seconds(row.predicted_s)} | {share(off(row.measured_s, row.predicted_s))}{level} | {row.n} |"
         )
     return lines
@@ -74,6 +74,6 @@ def _capacity_table(one: rows.Predictions) -> list[str]:
         measured = f"{row.measured.value:.4g} {ends(row.measured)}"
         lines.append(
             f"| {row.policy} | {measured} | {row.predicted:.4g} | "
-            f"{share(off(row.measured.value or None, row.predicted))} | {row.beforehand:.4g} | {row.busy:.0%} |"
+            f"{share(off(row.measured.value or None, row.predicted))} | {row.beforehand:.4g} | {percent(row.busy)} |"
         )
     return lines

@@ -27,4 +27,13 @@ def seconds(value: float | None) -> str:
 
 
 def share(value: float) -> str:
-    return "–" if math.isinf(value) else f"{value:+.0%}"
+    return "–" if math.isinf(value) else f"{100 * value:+.0f} %"
+
+
+def percent(value: float) -> str:
+    """A share of one.
+
+    >>> percent(0.951)
+    '95 %'
+    """
+    return f"{100 * value:.0f} %"
