@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from accel.analysis import Estimate
 from accel.analysis.conclusion import Comparison, Conclusion, Row
+from accel.analysis.policy import said
 from accel.errors import MissingLibrary
 from accel.result import Result
 
@@ -46,7 +47,7 @@ def _of_row(row: Row) -> Iterator[dict[str, Any]]:
     for size, estimate in sorted(row.latency_by_size.items()):
         yield from _number("batch", f"service_at_{size}", estimate, row.evidence)
     if row.online is not None:
-        yield from _number("online", "rate", row.online.rate, row.evidence, note=row.online.policy)
+        yield from _number("online", "rate", row.online.rate, row.evidence, note=said(row.online.policy))
         for name in ("p50", "p90", "p99"):
             yield from _number("online", name, getattr(row.online, name), row.evidence)
     for target in ("latency", "batch", "online"):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from accel.analysis.policy import short
 from accel.units import show_seconds
 
 if TYPE_CHECKING:
@@ -107,8 +108,10 @@ class Progress:
 
 
 def _of_what(result: object) -> str:
-    """` (batch, fixed(size=8))`, as far as the result tells."""
-    parts = [str(part) for name in ("target", "batching") if (part := getattr(result, name, None)) is not None]
+    """` (batch, fixed 8)`, as far as the result tells."""
+    target, batching = (getattr(result, name, None) for name in ("target", "batching"))
+    # A tuned policy holds a whole measured curve.
+    parts = [*([str(target)] if target is not None else []), *([short(batching)] if batching is not None else [])]
     return f" ({', '.join(parts)})" if parts else ""
 
 

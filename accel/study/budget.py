@@ -21,7 +21,7 @@ _PREPARED_BY = 0.65
 _AROUND_SERVER_S = 1.8
 """Warm-up, load before and after the counted part, and draining of a server trial."""
 _LEAST_GRACE_S, _GRACE_SHARE = 15.0, 0.10
-_MOST_LOAD = 0.10
+_MOST_LOAD = 0.12
 _WRAP_UP_S = 8.0
 """Reading the results, keeping the winners and writing the page, until the study knows better."""
 
@@ -131,7 +131,7 @@ class Budget:
     def allows_load(self, profile: Profile, begun_s: float, seconds: float) -> bool:
         """True if trials of the load curve that take `seconds` fit; its phase began `begun_s` into the study.
 
-        It has its share, and a tenth of the budget if that is more and nobody else needs it.
+        It has its share, and an eighth or so of the budget if that is more and nobody else needs it.
         """
         most_s = max(profile.load_share, _MOST_LOAD) * self.total_s
         return self.fits(seconds) and self.elapsed_s() + seconds - begun_s <= most_s

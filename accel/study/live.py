@@ -36,6 +36,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     trial: feeds the seeds; the same trial gives every variant of a block the same schedule and sample order.
     target: None for a look at something beside the race, which no comparison uses.
     inputs: "same" repeats one sample. warmup_iterations, warmup_s: None means the profile's.
+    drain_s: how long after its load a server run may still answer; None: as long as it lasts, 10 s at least.
     """
 
     run_id: str
@@ -51,6 +52,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Literal["unique", "same"] = "unique"
     warmup_iterations: int | None = None
     warmup_s: float | None = None
+    drain_s: float | None = None
 
 
 def memory_limit_bytes() -> int:
@@ -220,7 +222,7 @@ class Live:
             "warmup_iterations": profile.warmup_iterations if iterations is None else iterations,
             "warmup_s": profile.warmup_s if warmup_s is None else warmup_s,
             "workers": self.prepared.variant.instances,
-            "drain_s": max(10.0, turn.duration_s),
+            "drain_s": max(10.0, turn.duration_s) if turn.drain_s is None else turn.drain_s,
             "out": str(trace),
             "reference": None if reference is None else str(reference),
             "check_limit": check_limit,

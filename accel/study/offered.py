@@ -31,7 +31,7 @@ _AROUND_S, _OPENING_S, _SIMULATING_S = 2.3, 3.0, 5.0
 """Warming up, load before and after the counted part, draining; a child; the simulation of all points."""
 _LONGER = 2.0
 """A trial at a low rate is lengthened by this much at most, so that its percentile is carried."""
-_WARMUP_S = 0.3
+_WARMUP_S, _DRAIN_S = 0.3, 2.0
 
 
 def offer(funnel: Funnel) -> None:
@@ -45,10 +45,11 @@ def offer(funnel: Funnel) -> None:
     _simulate(funnel, grids)
     planned = [c for stage in stages(grids) for c in stage]
     begun_s = funnel.budget.elapsed_s()
+    opened: set[Who] = set()
     try:
         with Rounds(lambda who: funnel.live(who[0], "load"), fresh=False, rest=funnel.rest) as rounds:
             for number, stage in enumerate(stages(grids)):
-                if not _stage(funnel, number, stage, grids, begun_s, rounds):
+                if not _stage(funnel, number, stage, grids, begun_s, rounds, opened):
                     break
     except BudgetEnded as error:
         funnel.not_bought.append(f"the rest of the load curve: the budget ended while {error.doing}")
@@ -100,7 +101,13 @@ def _simulate(funnel: Funnel, grids: Sequence[Grid]) -> None:
 
 
 def _stage(
-    funnel: Funnel, number: int, cells: Sequence[Cell], grids: Sequence[Grid], begun_s: float, rounds: Rounds
+    funnel: Funnel,
+    number: int,
+    cells: Sequence[Cell],
+    grids: Sequence[Grid],
+    begun_s: float,
+    rounds: Rounds,
+    opened: set[Who],
 ) -> bool:
     """Make a stage's runs, rate by rate in random order, the policies at each rate too; False once the time is up."""
     todo = [c for c in cells if c.run_id not in funnel.results and not funnel.has_failed(c.name)]
@@ -111,8 +118,9 @@ def _stage(
     for group in shuffled(groups, seed=funnel.record.seed, block=_ORDERS + number):
         grid = next(g for g in grids if g.name == group[0].name)
         who: Who = (grid.name, "baseline" if grid.name == funnel.record.baseline else "candidate")
-        fitting = _affordable(funnel, group, grid, begun_s)
+        fitting = _affordable(funnel, group, grid, begun_s, opening_s=0.0 if who in opened else _OPENING_S)
         if fitting:
+            opened.add(who)
             funnel.progress.stage(f"{grid.name}: {fitting[0].rate:,.4g} requests/s")
             with funnel.survives_look(grid.name), rounds.turn(who) as live:
                 for cell in fitting:
@@ -123,10 +131,10 @@ def _stage(
     return True
 
 
-def _affordable(funnel: Funnel, cells: Sequence[Cell], grid: Grid, begun_s: float) -> list[Cell]:
+def _affordable(funnel: Funnel, cells: Sequence[Cell], grid: Grid, begun_s: float, *, opening_s: float) -> list[Cell]:
     """Those of a group that the phase's time still holds."""
     found: list[Cell] = []
-    seconds = _OPENING_S
+    seconds = opening_s
     for cell in cells:
         seconds += trial_s(funnel, cell, grid)
         if not funnel.budget.allows_load(funnel.profile, begun_s, seconds):
@@ -136,15 +144,21 @@ def _affordable(funnel: Funnel, cells: Sequence[Cell], grid: Grid, begun_s: floa
 
 
 def trial_s(funnel: Funnel, cell: Cell, grid: Grid) -> float:
-    """About how long a run takes: what comes beyond saturation is answered after the counted part, if at all."""
+    """About how long a run takes: what waits when the load ends is answered afterwards, for a while."""
     counted_s = _length_s(funnel, cell.rate)
-    return _AROUND_S + counted_s * max(1.0, cell.rate / max(grid.saturation, 1e-9))
+    overloaded = cell.rate >= grid.key_rates[1] and cell.policy.fields.get("drop", "none") == "none"
+    return _AROUND_S + counted_s + (_drain_s(funnel) if overloaded else 0.0)
 
 
 def _length_s(funnel: Funnel, rate: float) -> float:
     """The profile's length, or up to twice that where the SLO's percentile needs it."""
     least_s = funnel.profile.load_s
     return min(max(least_s, 1.1 * requests_needed(funnel.record.slo_p) / rate), _LONGER * least_s)
+
+
+def _drain_s(funnel: Funnel) -> float:
+    """What isn't answered so long after its load is beyond every limit; emptying the whole queue would say no more."""
+    return max(_DRAIN_S, 2 * (funnel.record.slo_s or 0.0))
 
 
 def _turn(funnel: Funnel, cell: Cell) -> Turn:
@@ -158,4 +172,5 @@ def _turn(funnel: Funnel, cell: Cell) -> Turn:
         trial=cell.trial,
         role="baseline" if cell.name == funnel.record.baseline else "candidate",
         warmup_s=min(funnel.profile.warmup_s, _WARMUP_S),
+        drain_s=_drain_s(funnel),
     )

@@ -18,7 +18,10 @@ from accel.study.speeds import latency_s, throughput
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
 
-SIZES = (1, 2, 4, 8, 16, 32)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_USUAL = 32
+"""Beyond this, a size is tried only while the last doubling still gained something."""
+_GAINS, _FALLS = 1.03, 0.97
 _OPENING_S = 2.0
 
 
@@ -71,6 +74,7 @@ def tune(funnel: Funnel, finalists: list[str]) -> None:
 
 
 def _tune_sizes(funnel: Funnel, live: Live, name: str) -> None:
+    """Size after size until it falls twice, fails, or (where nobody named the sizes) gains nothing beyond 32."""
     best, falling = 0.0, 0
     for size in usable_sizes(funnel, name, live):
         run_id = f"tuning-{name}-batch-{size}"
@@ -83,9 +87,10 @@ def _tune_sizes(funnel: Funnel, live: Live, name: str) -> None:
             if not _measured(funnel, live, turn, best):
                 return
         rate = throughput(funnel, run_id)
-        falling = falling + 1 if rate < 0.97 * best else 0
+        falling = falling + 1 if rate < _FALLS * best else 0
+        flat = rate < _GAINS * best
         best = max(best, rate)
-        if falling >= 2:
+        if falling >= 2 or (flat and size >= _USUAL and funnel.sizes == SIZES):
             return
 
 

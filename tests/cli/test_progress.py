@@ -43,7 +43,7 @@ def test_without_a_terminal_each_step_is_a_plain_line() -> None:
     assert out.getvalue().splitlines() == [
         "[   0 s] preparing int8",
         "[  12 s] int8: refused, accuracy fell by 3 pp",
-        "[  12 s] plain: measured (batch, fixed)",
+        "[  12 s] plain: measured (batch, fixed 8)",
         "[  13 s] best so far: plain, 1.0x",
     ]
 

@@ -56,7 +56,7 @@ def _peers(seen: Seen) -> Iterator[Finding]:
             if lost is not None and lost[1] > _LOSS:
                 share, low, high = lost
                 yield Finding(
-                    what=f"At {rate:,.4g} requests/s `{name}` answers {words.percent(share)} "
+                    what=f"At {rounded(rate)} requests/s `{name}` answers {words.percent(share)} "
                     f"[{100 * low:.2g}–{100 * high:.2g} %] fewer in time with `{peer}` than with {short(ours)}.",
                     why=f"`{peer}` ({how}) {said(theirs)}; whoever waits on a timer waits when nobody comes.",
                     command=f"accel list {peer}",
@@ -78,11 +78,21 @@ def _overload(seen: Seen) -> Iterator[Finding]:
         if drops.goodput > _GAINS * max(keeps.goodput, 0.01 * drops.goodput):
             how = " in simulation" if drops.simulated else ""
             yield Finding(
-                what=f"Set a deadline: at {highest:,.4g} requests/s, more than it can answer, `{name}` with early drop "
-                f"still answers {drops.goodput:,.3g} a second in time{how}, without it {keeps.goodput:,.3g}.",
+                what=f"Set a deadline: at {rounded(highest)} requests/s, more than it can answer, `{name}` still "
+                f"answers {rounded(drops.goodput)} a second in time{how} if its policy gives up who would be late, "
+                f"and {rounded(keeps.goodput)} if it doesn't.",
                 why="Who can't be answered in time any more is given up, or everybody behind is late as well.",
                 weight=43,
             )
+
+
+def rounded(rate: float) -> str:
+    """Three digits.
+
+    >>> rounded(1618.2), rounded(5.853)
+    ('1,620', '5.85')
+    """
+    return f"{float(f'{rate:.3g}'):,g}"
 
 
 def _first(points: Sequence[LoadPoint], *, drop: bool) -> LoadPoint | None:
