@@ -139,13 +139,16 @@ def parse_slo(text: str) -> Slo:
     return Slo(round(float(match[1]) / 100, 12), units.seconds(match[3], "The time of the SLO"))
 
 
-def variant_name(compression: tuple[Named, ...], backend: Named) -> str:
+def variant_name(compression: tuple[Named, ...], backend: Named, instances: Any = 1) -> str:
     """The name of a variant that nobody named; made of letters that are safe in file names.
 
     >>> variant_name((Named("quantize_static"),), Named("openvino", {"streams": 2}))
     'quantize_static+openvino-streams-2'
+    >>> variant_name((), Named("onnxruntime"), 2)
+    'onnxruntime+2-instances'
     """
-    return "+".join(_label(part) for part in (*compression, backend))
+    several = [f"{instances}-instances"] if isinstance(instances, int) and instances > 1 else []
+    return "+".join([*(_label(part) for part in (*compression, backend)), *several])
 
 
 def parse_variant(given: dict[str, Any], where: str = "The variant") -> Variant:
@@ -163,7 +166,12 @@ def parse_variant(given: dict[str, Any], where: str = "The variant") -> Variant:
     batching = _plugin("batching", given["batching"], where) if given.get("batching") is not None else None
     try:
         plain = msgspec.convert(
-            {"name": variant_name(compression, backend), **_without_plugins(given), "backend": {"name": ""}}, Variant
+            {
+                "name": variant_name(compression, backend, given.get("instances")),
+                **_without_plugins(given),
+                "backend": {"name": ""},
+            },
+            Variant,
         )
     except msgspec.ValidationError as error:
         raise InputError(f"{where}: {_sentence(error)}.") from None

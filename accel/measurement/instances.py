@@ -159,7 +159,7 @@ def _effective(parts: Sequence[Effective], asked: Asked, shares: Sequence[Cores]
     if any(shares):
         detail["cores"] = " | ".join(",".join(map(str, cores)) for cores in shares)
     if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE":
-        detail.setdefault("spinning", "off (OMP_WAIT_POLICY)")
+        detail.setdefault("spinning", "off in OpenMP pools (OMP_WAIT_POLICY)")
     return msgspec.structs.replace(parts[0], threads=sum(p.threads for p in parts), detail=detail)
 
 

@@ -119,8 +119,8 @@ class Worker:
         scenario, batcher = plugins.make("scenarios", given.scenario), plugins.make("batching", given.batching)
         reference = checking.Reference(Path(given.reference)) if given.reference else None
         plan = self._plan(scenario, given, reference)
-        if plan.due_ns is None and len(instances.feeds) > 1:
-            # Who asks one after another is served by one engine; handing over between several would be timed with it.
+        if plan.due_ns is None:
+            # Who asks one after another is served by one worker; handing over between several would be timed with it.
             given = msgspec.structs.replace(given, workers=min(given.workers, plan.outstanding))
         instances.feeds_for(given.workers)
         stage("warming up")

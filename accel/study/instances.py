@@ -75,7 +75,11 @@ def proposals(funnel: Funnel, names: list[str]) -> list[tuple[str, Variant]]:
     by_wait = min(names, key=lambda name: latency_s(funnel, f"screening-{name}-latency"))
     parents = {"batch": [by_rate], "online": [by_wait, by_rate], "both": [by_rate, by_wait]}[funnel.record.target]
     groups = [
-        [(parent, v) for v in derived(funnel.variant(parent), funnel.record.machine.cores, quick=quick)]
+        [
+            (parent, variant)
+            for variant in derived(funnel.variant(parent), funnel.record.machine.cores, quick=quick)
+            if _is_new(funnel, variant)
+        ]
         for parent in dict.fromkeys(parents)
     ]
     turns = [group[i] for i in range(max(map(len, groups), default=0)) for group in groups if i < len(group)]
@@ -102,6 +106,12 @@ def derived(parent: Variant, cores: int, *, quick: bool = False) -> list[Variant
         name = f"{parent.name}+{cores}-streams"
         found.append(msgspec.structs.replace(parent, name=name, backend=streams, instances=cores))
     return [variant for variant in found if len(variant.name) <= _LONGEST_NAME]
+
+
+def _is_new(funnel: Funnel, variant: Variant) -> bool:
+    """True unless somebody asked for it, or for one of that name, who is in the race anyway."""
+    asked = [v for v in funnel.record.variants if v.name not in funnel.decisions.derived]
+    return all(v.name != variant.name and msgspec.structs.replace(v, name=variant.name) != variant for v in asked)
 
 
 def _adopt(funnel: Funnel, parent: str, variant: Variant) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from accel import plugins, units
 from accel.analysis.conclusion import StudyRecord
+from accel.analysis.cost import parse_price
 from accel.errors import InputError, nearest
 from accel.plugins import Named
 from accel.recipe import Recipe, Slo, Variant, parse_slo, parse_variant, read, variant_name
@@ -50,6 +51,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     trust_file: bool
     command: str
+    price_per_h: float | None = None
     said: frozenset[str] = frozenset()
 
 
@@ -92,6 +94,7 @@ def resolve(model: Any, **given: Any) -> Options:
         seed=_seed(pick("seed", 0)),
         trust_file=bool(said.get("trust_file", False)),
         command=str(said.get("command", "accel.bench(…)")),
+        price_per_h=parse_price(said["price"]) if "price" in said else None,
         said=frozenset(key for key in ("budget", "profile", "target") if pick(key) is not None),
     )
 
@@ -235,7 +238,8 @@ def _restricted(options: Options) -> list[Variant]:
 
 def with_baseline(baseline: Variant, variants: list[Variant]) -> tuple[Variant, ...]:
     """The baseline first; a variant of the recipe that *is* the baseline stands in for it."""
-    same = next((v for v in variants if v.backend == baseline.backend and not v.compression), None)
+    alone = [v for v in variants if not v.compression and v.instances == 1]
+    same = next((v for v in alone if v.backend == baseline.backend), None)
     first = same or baseline
     if any(v is not first and v.name == first.name for v in variants):
         raise InputError(

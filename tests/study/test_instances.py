@@ -169,6 +169,16 @@ def test_the_fastest_in_batch_and_in_latency_are_parents_and_quick_makes_two(
     assert len(found) <= 2
 
 
+def test_what_somebody_asked_for_is_not_derived_again(tmp_path: Path) -> None:
+    funnel = FakeFunnel(tmp_path, SPEEDS, target="batch")
+    own = Variant(name="mine", backend=ORT, instances=2, placement="threads")
+    funnel.record = msgspec.structs.replace(funnel.record, variants=(*funnel.record.variants, own))
+    assert instances.proposals(funnel, ["base", "ort"]) == []  # type: ignore[arg-type]
+    renamed = msgspec.structs.replace(own, name="ort+2-instances", placement="shared")
+    funnel.record = msgspec.structs.replace(funnel.record, variants=(*funnel.record.variants[:3], renamed))
+    assert instances.proposals(funnel, ["base", "ort"]) == []  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("batch", "online", "enters"),
     [(700.0, 200.0, True), (400.0, 400.0, True), (510.0, 305.0, False), (300.0, 200.0, False)],

@@ -162,6 +162,8 @@ def test_restrictions_replace_the_defaults() -> None:
 
 def test_the_baseline_is_there_once_and_first() -> None:
     assert with_baseline(ORT, [OV]) == (ORT, OV)
+    several = Variant(name="two", backend=ORT.backend, instances=2)
+    assert with_baseline(ORT, [several]) == (ORT, several), "several instances are no baseline"
     same = Variant(name="plain", backend=Named("onnxruntime"))
     assert with_baseline(ORT, [OV, same]) == (same, OV)
 
