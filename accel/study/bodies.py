@@ -154,4 +154,4 @@ def _as_list(value: Any) -> Any:
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise ValueError("it holds NaN or infinity")
         return value.tolist()
-    raise TypeError(f"it holds a {type(value).__name__}")
+    raise TypeError(f"it holds something of type `{type(value).__name__}`")

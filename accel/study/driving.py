@@ -33,6 +33,8 @@ _LEAD_S = 0.5
 _START, _LOW = 0.75, 0.2
 """Where the search begins, as part of what the closed loop got; the second where single calls are now and then late."""
 _NAMED_SHARE = 0.4
+_ALL_INVALID = "Not one trial of the search was valid, so it says nothing about the limit."
+_NO_TIME = "The budget ended before the search for the most requests within the limit: give more --budget."
 _PHASES: dict[Load, Phase] = {"search": "search", "fresh": "confirmation", "rate": "load", "closed loop": "load"}
 
 
@@ -134,6 +136,8 @@ class Drive:
             flags = self._trials(live, search, limit)
         finally:
             self.found = _found(search, flags)
+            if self.found is None:
+                self.notes.append(_ALL_INVALID if search.trials else _NO_TIME)
 
     def _trials(self, live: Live, search: Search, limit: Slo) -> tuple[str, ...]:
         """Make the trials that the search asks for; gives what must be said about how it ended."""

@@ -122,7 +122,7 @@ def _driven(drive: Drive, checked: Checked | None, machine: Machine, command: st
     study = _study(drive, checked, stopped, interrupted, time.monotonic() - begun)
     _write_record(drive, machine, command, study)
     write_atomically(drive.folder.root / FILE, study.to_json())
-    if not study.rows and not interrupted:
+    if not study.rows and study.service is None and not interrupted:
         raise NothingMeasured(f"Nothing could be measured at {drive.server.url}: {stopped}.")
     return study
 

@@ -158,7 +158,9 @@ def _parts(url: str) -> SplitResult:
     except ValueError as error:
         raise InputError(f"--endpoint `{url}` is no URL: {error}.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[\s\x00-\x1f]", text):
-        raise InputError(f"--endpoint must be a URL such as http://127.0.0.1:8000/v2/models/NAME, but is `{url}`.")
+        raise InputError(
+            f"--endpoint must be a URL such as http://127.0.0.1:8000/v2/models/NAME, but is `{' '.join(url.split())}`."
+        )
     if parts.username is not None:
         raise InputError("--endpoint holds a user name, but accel sends no credentials. Leave it out.")
     return parts
