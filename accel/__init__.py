@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from accel.study.measure import Measurement as Measurement
     from accel.study.measure import measure as measure
     from accel.study.optimize import optimize as optimize
+    from accel.study.plan import CapacityPlan as CapacityPlan
+    from accel.study.plan import plan as plan
     from accel.study.study import Plan as Plan
     from accel.study.study import Study as Study
     from accel.study.study import bench as bench
@@ -43,6 +45,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "AccelError": "accel.errors:AccelError",
+    "CapacityPlan": "accel.study.plan:CapacityPlan",
     "EndpointStudy": "accel.study.driven:EndpointStudy",
     "GateFailed": "accel.errors:GateFailed",
     "InputError": "accel.errors:InputError",
@@ -65,12 +68,14 @@ _WHERE = {
     "measure": "accel.study.measure:measure",
     "open_study": "accel.study.study:open_study",
     "optimize": "accel.study.optimize:optimize",
+    "plan": "accel.study.plan:plan",
     "plan_study": "accel.study.study:plan_study",
     "write_report": "accel.study.study:write_report",
 }
 
 __all__ = [
     "AccelError",
+    "CapacityPlan",
     "EndpointStudy",
     "GateFailed",
     "InputError",
@@ -93,6 +98,7 @@ __all__ = [
     "measure",
     "open_study",
     "optimize",
+    "plan",
     "plan_study",
     "write_report",
 ]

@@ -52,3 +52,18 @@ def _distance(a: float | None, a_from: float | None, b: float | None, b_from: fl
     if a is None or a_from is None or b is None or b_from is None or min(a, a_from, b, b_from) <= 0:
         return None
     return math.hypot(max(math.log(a / a_from), 0.0), max(math.log(b / b_from), 0.0))
+
+
+def product(one: Estimate, other: Estimate, *, unit: str) -> Estimate:
+    """one x other of independent positive estimates; distances to the ends in quadrature on logarithms."""
+    value = one.value * other.value
+    down = _distance(one.value, one.low, other.value, other.low)
+    up = _distance(one.high, one.value, other.high, other.value)
+    return msgspec.structs.replace(
+        one,
+        value=value,
+        low=None if down is None else value * math.exp(-down),
+        high=None if up is None else value * math.exp(up),
+        unit=unit,
+        validity=worst((one.validity, other.validity)),
+    )

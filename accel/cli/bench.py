@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from accel.cli.endpoint import drive, refuse_alone
-from accel.cli.values import Plugin, Rate, Size, Word, drop, duration, slo
+from accel.cli.values import Plugin, Rate, Size, Word, drop, duration, price, slo
 from accel.errors import InputError, NothingMeasured
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ _PROFILES = ("quick", "shared", "quiet", "gpu")
     multiple=True,
     help="Try only this technique; repeatable.",
 )
+@click.option("--price", type=price(), metavar="P/h", help="What an instance costs an hour: 0.20/h; no default.")
 @click.option("--batch", type=Size(), multiple=True, help="Try only this batch size; repeatable.")
 @click.option(
     "--endpoint", metavar="URL", help="Drive a server that runs already: http://127.0.0.1:8000/v2/models/NAME."

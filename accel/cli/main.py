@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": "Hold two studies side by side, and fail where a limit for getting slower is broken.",
     "doctor": "Say what is installed, how noisy this machine is, what it can do and can show.",
     "list": "List the plug-ins, the fields of one, or what happened in a study.",
+    "plan": "Say how many replicas of which variant a load needs, from a finished study.",
     "report": "Write the HTML page of one study or several.",
 }
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}

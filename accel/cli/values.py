@@ -102,3 +102,14 @@ def slo() -> Checked:
         return parse_slo(text)
 
     return Checked("SLO", check)
+
+
+def price() -> Checked:
+    """What an instance costs an hour, such as `0.20/h`."""
+
+    def check(text: str) -> object:
+        from accel.analysis.cost import parse_price
+
+        return parse_price(text)
+
+    return Checked("PRICE", check)

@@ -109,6 +109,8 @@ class Session:
             context = msgspec.json.decode(self._context_path.read_bytes(), type=Context)
             self.folder.sweep()
             goes_on = {"finished_unix_ns": None, "interrupted": False, "budget_s": self.options.budget_s}
+            if self.options.price_per_h is not None:
+                goes_on["price_per_h"] = self.options.price_per_h
             return msgspec.structs.replace(self.folder.record(), **goes_on), context
         self.folder.clear()
         self.folder.create(resume=True)
@@ -185,6 +187,7 @@ class Session:
             slo_s=options.slo.seconds if options.slo else None,
             slo_assumed=options.slo is None,
             slo_text=options.slo_text,
+            price_per_h=options.price_per_h,
             baseline=variants[0].name,
             variants=variants,
             reference_note=_reference_note(facts, source),

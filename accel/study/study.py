@@ -166,6 +166,7 @@ def bench(
     random_weights: bool | None = None,
     padding: Any = None,
     seed: int | None = None,
+    price: str | float | None = None,
     progress: Progress | None = None,
     command: str | None = None,
 ) -> Study:
@@ -173,8 +174,8 @@ def bench(
 
     model: a torch module, any callable, a path (.onnx, .pt2, .xml), `file.py:factory`, `package.module:factory`, a
     recipe (.toml) or "demo". samples: see `accel.samples`; None makes synthetic inputs and says so. slo: "p99=20ms".
-    budget: "5m". Writes everything to `out` (default accel-results/NAME-DATE). Raises InputError for wrong input and
-    NothingMeasured if nothing could be run.
+    budget: "5m". price: what an instance costs an hour, "0.20/h". Writes everything to `out` (default
+    accel-results/NAME-DATE). Raises InputError for wrong input and NothingMeasured if nothing could be run.
     """
     given = {k: v for k, v in locals().items() if k not in ("model", "out", "resume", "progress")}
     options = resolve(model, **given)

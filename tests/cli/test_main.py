@@ -133,7 +133,7 @@ def test_help_lists_exactly_the_commands_that_exist(accel_cli: Accel) -> None:
     said = accel_cli("--help")
     assert said.code == 0
     folder = Path(main.__file__).parent
-    texts = {"__init__", "main", "measured", "progress", "proof", "values"}
+    texts = {"__init__", "endpoint", "main", "measured", "progress", "proof", "values"}
     assert set(main.COMMANDS) == {p.stem for p in folder.glob("*.py")} - texts
     for name in main.COMMANDS:
         assert f"\n  {name}" in said.out
