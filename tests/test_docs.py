@@ -14,6 +14,7 @@ import pytest
 from accel import plugins
 from accel.recipe import read
 from tests.cli.conftest import matmul, samples
+from tests.synthetic import synthetic_study
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -73,8 +74,8 @@ def commands() -> list[str]:
     return [line.removeprefix("$ ").partition(" #")[0].strip() for line in listed if line.startswith("$ ")]
 
 
-_LONG = ("accel compare", "accel doctor --measure", "accel doctor --prove")
-"""Commands that take minutes or need two studies: their words are checked here; that they run is shown elsewhere."""
+_LONG = ("accel compare", "accel doctor --measure", "accel doctor --prove", "accel bench --endpoint")
+"""Commands that take minutes or need two studies or a server: their words are checked here, that they run elsewhere."""
 
 
 @pytest.mark.parametrize("line", sorted({c for c in commands() if c.startswith("accel ")}))
@@ -86,6 +87,8 @@ def test_accel_commands_in_documents_work(line: str, folder: Path) -> None:
     if line.startswith(_LONG):
         assert _parsed(words) is not None
         return
+    if words[0] == "plan":
+        synthetic_study(folder / words[1], blocks=3, confirmations=2, measured_s=0.3)
     planned = ["--dry-run"] if words[0] == "bench" and "--dry-run" not in words else []
     assert run([*words, *planned]) == 0
 
