@@ -39,8 +39,10 @@ class Bucketed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if waiting.costs is None or seen == 1:
             return taking(min(seen, self.max_size))
         costs = waiting.first_costs(seen)
-        order = sorted(range(seen), key=costs.__getitem__)
-        low, high = self._around(order.index(0), [costs[i] for i in order])
+        # By length, and of equal ones the older nearer to the oldest of all.
+        shorter = sorted((i for i in range(seen - 1, 0, -1) if costs[i] < costs[0]), key=costs.__getitem__)
+        order = shorter + sorted((i for i in range(seen) if costs[i] >= costs[0]), key=costs.__getitem__)
+        low, high = self._around(len(shorter), [costs[i] for i in order])
         if high - low == 1:
             return taking(1)
         return Decision(high - low, pick=tuple(sorted(order[low:high])))
