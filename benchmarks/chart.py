@@ -15,7 +15,10 @@ def pair(rows: Sequence[tuple[str, float, float]], width: int) -> dict[str, Any]
     """(variant, items/s, requests/s within the limit; 0: none) -> a specification; a line joins the two."""
     import altair as alt
 
-    listed = [{"variant": short(name, 34), "batch": items, "online": rate} for name, items, rate in rows]
+    listed = [
+        {"variant": short(name, 34 if width > 500 else 20), "batch": items, "online": rate}
+        for name, items, rate in rows
+    ]
     y = alt.Y("variant:N", sort=[r["variant"] for r in listed], axis=alt.Axis(title=None, labelLimit=230, grid=False))
     top = 1.06 * max(max(items, rate) for _, items, rate in rows)
     scale = alt.Scale(domain=[0, top], nice=False)
@@ -29,12 +32,12 @@ def pair(rows: Sequence[tuple[str, float, float]], width: int) -> dict[str, Any]
     long = [
         {"variant": r["variant"], "value": r[field], "what": what}
         for r in listed
-        for field, what in (("batch", "batch job, items"), ("online", "service within its limit, requests"))
+        for field, what in (("batch", "batch, items"), ("online", "service, requests"))
         if r[field] > 0
     ]
     colour = alt.Color(
         "what:N",
-        scale=alt.Scale(domain=["batch job, items", "service within its limit, requests"], range=[ORIGINAL, WINNER]),
+        scale=alt.Scale(domain=["batch, items", "service, requests"], range=[ORIGINAL, WINNER]),
         legend=alt.Legend(symbolType="circle", columns=2 if width > 500 else 1, labelLimit=260),
     )
     dots = data(long).mark_point(filled=True, size=90, opacity=1).encode(y=y, x=x("value"), color=colour)

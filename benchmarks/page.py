@@ -26,7 +26,7 @@ from benchmarks.subject import ROOT, place
 
 NAME = "batch-versus-online"
 TEMPLATE = Path(__file__).with_name("page.html.j2")
-_WIDE, _PHONE = 900, 336
+_WIDE, _PHONE = 860, 336
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,14 +36,17 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     original: bool
     reason: str = ""
     batch: str = ""
-    batch_small: str = ""
+    batch_ends: str = ""
+    batch_size: str = ""
     alone: str = ""
     online: str = ""
-    online_small: str = ""
+    online_ends: str = ""
+    policy: str = ""
     there: str = ""
     cost: str = ""
     quality: str = ""
-    quality_small: str = ""
+    quality_word: str = ""
+    outcome: str = ""
     doubts: tuple[str, ...] = ()
     wins: tuple[str, ...] = ()
 
@@ -159,7 +162,8 @@ def _line(cell: Cell, wins: tuple[str, ...]) -> Line:
         original=cell.original,
         reason=cell.reason,
         quality="" if quality is None else words.accuracy(quality),
-        quality_small="" if quality is None else f"{words.accuracy_word(quality)}, {quality.outcome}",
+        quality_word="" if quality is None else words.accuracy_word(quality),
+        outcome="" if quality is None else quality.outcome,
         wins=wins,
     )
     if cell.batch is not None:
@@ -172,7 +176,8 @@ def _with_batch(line: Line, batch: Batch) -> Line:
     return msgspec.structs.replace(
         line,
         batch=f"{statistics.median(rates):.3g}",
-        batch_small=f"{rates[0]:.3g}–{rates[-1]:.3g}, batches of {batch.size}",
+        batch_ends=f"{rates[0]:.3g}–{rates[-1]:.3g}",
+        batch_size=f"batches of {batch.size}",
         doubts=(*line.doubts, *_doubt("batch", batch.validity)),
     )
 
@@ -186,7 +191,8 @@ def _with_online(line: Line, cell: Cell, online: Online) -> Line:
         line,
         alone=show_seconds(statistics.median(online.alone_s)),
         online=f"{online.max_qps:.3g}" if online.max_qps > 0 else "none",
-        online_small=f"{ends}, {words.policy(online.policy)}" if online.max_qps > 0 else words.policy(online.policy),
+        online_ends=ends if online.max_qps > 0 else "",
+        policy=words.policy(online.policy),
         there=f"{p50} / {there}" if p50 and there else "",
         cost=percent(max(0.0, 1 - online.max_qps / items)) if items and online.max_qps > 0 else "",
         doubts=(*line.doubts, *level, *online.flags),

@@ -16,8 +16,8 @@ def predictions(found: Sequence[rows.Predictions]) -> list[str]:
         return []
     about = (
         "The simulator is fed the very arrivals and service times of each run. Wanted where the worker was busy at "
-        f"most {percent(BUSY)} of the time: the quantile within {percent(QUANTILE_OFF)}, the crossing within {percent(CAPACITY_OFF)} "
-        "(from the service times of the trials; beside it what the curve alone had foretold)."
+        f"most {percent(BUSY)} of the time: the quantile within {percent(QUANTILE_OFF)}, the crossing within "
+        f"{percent(CAPACITY_OFF)} (from the service times of the trials; beside it what the curve alone had foretold)."
     )
     parts = ["## Does the simulator say so too?", about]
     for one in found:
@@ -45,8 +45,8 @@ def _held(one: rows.Predictions) -> str:
     good = sum(abs(off(c.measured.value, c.predicted)) <= CAPACITY_OFF for c in near)
     crossings = f"; {good} of {len(near)} crossings within {percent(CAPACITY_OFF)}" if near else ""
     return (
-        f"{within} of {len(able)} undisturbed runs with the worker busy at most {percent(BUSY)}: p{100 * one.p:g} within "
-        f"{percent(QUANTILE_OFF)}{crossings}."
+        f"{within} of {len(able)} undisturbed runs with the worker busy at most {percent(BUSY)}: p{100 * one.p:g} "
+        f"within {percent(QUANTILE_OFF)}{crossings}."
     )
 
 
