@@ -9,6 +9,7 @@ from accel.study.predict import capacity, goodput, poisson, saturation
 from accel.study.simulate import simulate
 from benchmarks.batching import appendix, simulated
 from benchmarks.batching.simulated import CASES, Case, Figure
+from tests.validation import theory
 
 SEEDS, REQUESTS = (0, 1), 3000
 
@@ -47,6 +48,14 @@ def test_the_plain_model_decides_every_request_alike(case: Case, name: str) -> N
         found = simulate(poisson(rate, seed=5, requests=REQUESTS), policy, case.times)
         good, _ = simulated.plain(case, policy, rate, seed=5, requests=REQUESTS)
         assert int(np.count_nonzero(found.latency_s <= case.slo_s)) == pytest.approx(good, abs=0.01 * REQUESTS)
+
+
+def test_the_capacity_of_single_requests_is_that_of_queueing_theory() -> None:
+    for case, rate in zip(CASES, simulated.THEORY, strict=True):
+        service_s = (case.alpha + case.beta) * 1e-3
+        assert (1 + theory.md1_quantile(simulated.P, rate * service_s)) * service_s == pytest.approx(
+            case.slo_s, rel=2e-3
+        )
 
 
 def test_the_plain_model_by_hand() -> None:
