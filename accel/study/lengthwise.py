@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from accel.study.funnel import Funnel
 
 _SIZES = (1, 4, 16)
-_BATCHES, _LONGEST_S = 40, 4.0
+_BATCHES, _LONGEST_S = 40, 2.0
 """Ten batches a bucket, as far as a slow model allows."""
 _AROUND_S, _OPENING_S = 0.8, 4.0
-_SHARE = 0.05
+_WARM_CALLS = 4
+_SHARE = 0.08
 _TRIAL = 45_000
 
 
@@ -44,6 +45,9 @@ def look_by_length(funnel: Funnel) -> None:
     among = None if lengths is None else lengths[samples.evaluation]
     if lengths is None or among is None or not len(among) or among.min() == among.max():
         return
+    if not funnel.budget.fits(_OPENING_S):
+        funnel.not_bought.append("batch sizes by length")
+        return
     conclusion = funnel.read()
     winners = [a.winner for a in (conclusion.batch, conclusion.online) if a is not None]
     for name in dict.fromkeys(winners):
@@ -55,7 +59,7 @@ def look_by_length(funnel: Funnel) -> None:
 def _made(funnel: Funnel, name: str, turns: dict[int, Turn]) -> bool:
     """Make the runs that are missing; False if there is no time for them or one fails."""
     todo = [t for t in turns.values() if t.run_id not in funnel.results]
-    seconds = _OPENING_S + sum(t.duration_s + _AROUND_S for t in todo)
+    seconds = _OPENING_S + sum(_expected_s(funnel, name, t) for t in todo)
     if not todo:
         return True
     kept_s = funnel.profile.load_share * funnel.budget.total_s
@@ -100,6 +104,12 @@ def _turn(funnel: Funnel, name: str, size: int) -> Turn:
     )
     needed_s = _BATCHES * size * call_s(funnel, turn, name)
     return msgspec.structs.replace(turn, duration_s=max(turn.duration_s, min(needed_s, _LONGEST_S)))
+
+
+def _expected_s(funnel: Funnel, name: str, turn: Turn) -> float:
+    return (
+        turn.duration_s + _AROUND_S + _WARM_CALLS * int(turn.batching.fields["max_size"]) * call_s(funnel, turn, name)
+    )
 
 
 def _run_id(name: str, size: int) -> str:

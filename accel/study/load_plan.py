@@ -20,6 +20,8 @@ REPEATS = 3
 """A loss is only said with an interval, which takes three trials at a rate (rule 19)."""
 _PEER_SIZE, _PEER_TIMEOUT_S = 10, 0.01
 """Ray Serve's defaults: ten requests, 10 ms."""
+_WHOLE: tuple[Key, ...] = ("single", "dynamic")
+"""Whose curves are drawn at every rate, in the end; the others' lie between, and are simulated there."""
 _TRIALS = 50_000
 """Schedules are drawn from other seeds than those of blocks, pairs, rounds and looks (up to 40,000)."""
 
@@ -95,7 +97,7 @@ def stages(grids: Sequence[Grid]) -> list[list[Cell]]:
     """The runs in the order of their worth; each stage is interleaved by itself, none is begun before the last ended.
 
     grids: the winner, then the baseline where that is another variant. First the chosen policy against none at three
-    rates, then the servers' policies, repeats where an interval is wanted, the baseline, and the rest of the curve.
+    rates, then the servers' policies, repeats where an interval is wanted, the baseline, and the rest of two curves.
     """
     first = grids[0]
     half, claim, over = first.key_rates
@@ -114,7 +116,7 @@ def stages(grids: Sequence[Grid]) -> list[list[Cell]]:
             for repeat in range(1, REPEATS)
         ),
         *([_cell(other, key, rate) for rate in other.key_rates for key in other.policies] for other in grids[1:]),
-        [_cell(first, key, rate) for rate in first.rates for key in first.policies],
+        [_cell(first, key, rate) for rate in first.rates for key in _WHOLE],
     ]
     seen: set[str] = set()
     return [[c for c in stage if not (c.run_id in seen or seen.add(c.run_id))] for stage in found]  # type: ignore[func-returns-value]

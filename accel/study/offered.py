@@ -31,7 +31,7 @@ _AROUND_S, _OPENING_S, _SIMULATING_S = 2.3, 3.0, 5.0
 """Warming up, load before and after the counted part, draining; a child; the simulation of all points."""
 _LONGER = 2.0
 """A trial at a low rate is lengthened by this much at most, so that its percentile is carried."""
-_WARMUP_S, _DRAIN_S = 0.3, 2.0
+_WARMUP_S, _DRAIN_S, _FEWEST = 0.3, 2.0, 20
 
 
 def offer(funnel: Funnel) -> None:
@@ -39,16 +39,22 @@ def offer(funnel: Funnel) -> None:
     record = funnel.record
     if record.target == "batch" or record.slo_s is None:
         return
+    if not funnel.budget.fits(_SIMULATING_S):
+        funnel.not_bought.append("the load curve")
+        return
     grids = [g for g in funnel.decisions.offered or _settled(funnel) if not funnel.has_failed(g.name)]
     if not grids:
         return
     _simulate(funnel, grids)
-    planned = [c for stage in stages(grids) for c in stage]
+    listed = stages(grids) if funnel.profile.load_share else stages(grids)[:1]
+    # A slow model answers too few in a short run to show anything but chance.
+    wanted = [[c for c in stage if c.rate * _length_s(funnel, c.rate) >= _FEWEST] for stage in listed]
+    planned = [c for stage in wanted for c in stage]
     begun_s = funnel.budget.elapsed_s()
     opened: set[Who] = set()
     try:
         with Rounds(lambda who: funnel.live(who[0], "load"), fresh=False, rest=funnel.rest) as rounds:
-            for number, stage in enumerate(stages(grids)):
+            for number, stage in enumerate(wanted):
                 if not _stage(funnel, number, stage, grids, begun_s, rounds, opened):
                     break
     except BudgetEnded as error:
@@ -84,9 +90,6 @@ def _settled(funnel: Funnel) -> tuple[Grid, ...]:
 def _simulate(funnel: Funnel, grids: Sequence[Grid]) -> None:
     """Points of every curve, kept in the record: whoever reads the study later has no service times to draw from."""
     if funnel.record.simulated:
-        return
-    if not funnel.budget.fits(_SIMULATING_S):
-        funnel.not_bought.append("simulated points of the load curve")
         return
     funnel.progress.stage("simulating the load curve")
     points: list[LoadPoint] = []

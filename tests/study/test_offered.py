@@ -116,7 +116,17 @@ def test_quick_buys_the_chosen_policy_against_none_within_its_part_of_the_budget
     }
     assert funnel.now <= 36.0
     assert all(t.target is None and t.phase == "load" for t in made.values()), "no comparison uses them"
-    assert any("trials of the load curve, which is simulated there" in said for said in funnel.not_bought)
+    assert funnel.not_bought == [], "the rest is simulated by design"
+
+
+def test_what_there_is_no_time_for_is_said(tmp_path: Path, record: StudyRecord) -> None:
+    funnel = FakeFunnel(tmp_path, record, spent_s=280.0)
+    made = drawn(funnel)
+    assert 0 < len(made) < 6
+    assert funnel.not_bought == [f"{6 - len(made)} of 6 trials of the load curve, which is simulated there"]
+    none = FakeFunnel(tmp_path, record, spent_s=299.0)
+    assert drawn(none) == {}
+    assert none.not_bought == ["the load curve"]
 
 
 def test_what_is_not_bought_is_simulated_and_kept_in_the_record(tmp_path: Path, record: StudyRecord) -> None:
@@ -205,3 +215,17 @@ def test_overload_is_expected_to_take_longer_than_its_requests_come(tmp_path: Pa
     cells = {c.rate: c for stage in offered.stages([grid]) for c in stage if c.key == "single"}
     calm, over = (offered.trial_s(funnel, cells[rate], grid) for rate in (250.0, 2000.0))  # type: ignore[arg-type]
     assert over - calm == pytest.approx(2.0), "what waits when the load ends is answered for 2 s"
+
+
+def test_a_model_too_slow_for_a_short_run_is_only_simulated(
+    tmp_path: Path, record: StudyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = ServiceTimes({s: np.array([s * 500_000_000]) for s in (1, 4)})
+    monkeypatch.setattr(offered, "service_times", lambda funnel, name: slow)
+    funnel = FakeFunnel(tmp_path, record)
+    funnel.conclusion.row("net").online.rate = msgspec.structs.replace(
+        funnel.conclusion.row("net").online.rate, value=1.0
+    )
+    assert drawn(funnel) == {}
+    assert funnel.record.simulated
+    assert funnel.not_bought == []
