@@ -208,6 +208,13 @@ def _walls(conclusion: Conclusion, rows: list[Row], chosen: dict[str, str], fram
     return layers
 
 
+def _wall_words(conclusion: Conclusion, rows: list[Row], frame: _Frame, plot: int) -> list[float]:
+    """Where the middle of each wall's words is, in pixels; they stand at the top."""
+    kept = [r for r in rows if r.is_baseline or r.name in winners(conclusion)[:1]]
+    at = [r.throughput.value / frame.right for r in kept if r.throughput is not None]
+    return [x * plot + (-46 if x > 0.8 else 46) for x in at]
+
+
 def _curves(conclusion: Conclusion, rows: list[Row], chosen: dict[str, str], frame: _Frame) -> list[Any]:
     import altair as alt
 
@@ -281,19 +288,24 @@ def _with_policy(row: Row) -> str:
 
 
 def _names(conclusion: Conclusion, rows: list[Row], chosen: dict[str, str], frame: _Frame, width: int) -> list[Any]:
-    """Names above the curves' upper ends, lifted where two would touch."""
+    """Names above the curves' upper ends, lifted where two would touch; beside the end where a wall's words are."""
     layers: list[Any] = []
     taken: list[tuple[float, float, float]] = []
     plot = width - _MARGIN_PX
     won = [r for r in rows if r.name in winners(conclusion)[:1]]
+    tall = 330 if width > 500 else 300
+    beside = [(x, 40.0) for x in _wall_words(conclusion, rows, frame, plot)]
     for row in sorted(rows, key=lambda r: r.online.rate.value if r.online else 0.0):
         end = _fit(row, frame)[-1]
         text = _who(row) if row.is_baseline or row not in won else _with_policy(row)
         half = 3.6 * len(text)
         centre = min(max(end["x"] / frame.right * plot, half), plot - half)
-        height, lift = frame.above(end["y"]) * (330 if width > 500 else 300), 14
+        height, lift = frame.above(end["y"]) * tall, 14
         while any(abs(height + lift - y) < 15 and abs(centre - x) < half + size for x, size, y in taken):
             lift += 5
+        if height + lift > tall - 24 and any(abs(centre - x) < half + size for x, size in beside):
+            layers.append(label(end["x"], end["y"], text, chosen[row.name], align="right", dx=-9, dy=4))
+            continue
         taken.append((centre, half, height + lift))
         x = centre / plot * frame.right
         weight = "normal" if row.is_baseline else "bold"
