@@ -60,7 +60,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         good = "" if self.goodput is None else f", {self.goodput:.4g} within the limit"
         said = f"{self.offered:.4g} requests/s came{asked}, {self.completed:.4g} were completed{good}."
         if self.dropped > 0:
-            said += f" {self.dropped:.2%} were given up, since their answers would have come too late."
+            said += f" {100 * self.dropped:.2g} % were given up, since their answers would have come too late."
         if self.keeps_up or math.isnan(self.late_wait_s):
             return said
         grown = f"from {show_seconds(self.early_wait_s)} to {show_seconds(self.late_wait_s)}"

@@ -204,12 +204,12 @@ class _Run:
                     take = cap
             if take > 0:
                 self.decided = t
-                if held:
+                if held and held > due[self.chosen[-1] if self.chosen else head + take - 1]:
                     self.record.held[self.batches] = held
                 return take
             recheck = decision.recheck_ns
             t = self._await(recheck)
-            held = recheck if recheck is not None and t >= recheck else 0
+            held = recheck if recheck is not None and recheck <= t else due[arrived] if arrived < self.issued else 0
         return 0
 
     def _sort_out(self, decision: Decision, t: int, cap: int) -> int:

@@ -15,7 +15,7 @@ class Record:
     """Columns by batch, in the order in which batches were taken; preallocated, so that nothing grows in the run.
 
     takes, taken, started, finished: size and times of each batch. failed: 1 where the engine raised. held: until when
-    the policy's own timer held the batch back, 0 where none did.
+    the policy held the batch back after its last request had come, 0 where it didn't.
     order: the requests in the order in which they were taken. As long as everybody is taken first come, first served,
     that is 0, 1, 2, ... and isn't written down: only from `in_row` on is it. dropped: by request, when the policy gave
     it up, 0 where it didn't.

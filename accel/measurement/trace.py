@@ -32,7 +32,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     sample: index into the pool.        status: 0 ok, 1 error, 2 unfinished at the drain limit, 3 dropped: given up by
         the policy (taken says when; it never started).
     warmup: 1 for requests that are shown but not counted.
-    held: until when the policy's own timer held the request's batch back, 0 where none did; None: in no batch.
+    held: until when the policy held the batch back after its last request had come, for its timer's sake or until
+        another arrival; 0 where it didn't, None: in no batch.
 
     lag, latency and the rest are methods, so that there is one definition of each.
     """

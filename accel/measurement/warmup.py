@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 
-from accel.batching import Batcher, Waiting
+from accel.batching import Batcher, Decision, Waiting
 from accel.errors import VariantError
 from accel.measurement.clock import Clock
 from accel.measurement.feeding import Feed
@@ -40,7 +40,11 @@ def sizes_taken(batcher: Batcher, plan: Plan, cap: int | None) -> list[int]:
 
 
 def _asked(batcher: Batcher, count: int, later_ns: int, draining: bool) -> int:
-    return batcher.decide(Waiting(count=count, draining=draining), later_ns).take
+    waiting = Waiting(count=count, draining=draining)
+    decision = batcher.decide(waiting, later_ns)
+    if not decision.take and decision.recheck_ns is not None:
+        decision = batcher.decide(waiting, decision.recheck_ns)
+    return decision.take
 
 
 def _waits(batcher: Batcher, count: int) -> bool:
@@ -134,7 +138,7 @@ def _mates(
 ) -> Callable[[int, int], list[int]]:
     """(batch size, calls so far) -> the samples of a batch: in turn, or such as the policy puts together."""
     ids = [sample_ids[i % len(sample_ids)] for i in range(max(len(sample_ids), largest))]
-    if batcher is None or feed.lengths is None or not _picks(batcher, [int(feed.lengths[i]) for i in ids]):
+    if batcher is None or feed.lengths is None or _in_turn(batcher, [int(feed.lengths[i]) for i in ids]):
         return lambda n, shift: [ids[(shift + i) % len(ids)] for i in range(n)]
     lengths = {i: int(feed.lengths[i]) for i in ids}
     ids.sort(key=lengths.__getitem__)
@@ -154,9 +158,15 @@ def _mates(
     return together
 
 
-def _picks(batcher: Batcher, costs: Sequence[int]) -> bool:
-    return batcher.decide(Waiting.of(due_ns=[0] * len(costs), costs=costs, draining=True), 0).pick is not None
+def _in_turn(batcher: Batcher, costs: Sequence[int]) -> bool:
+    """True if the policy doesn't look at lengths: it takes the oldest, as many as it ever does."""
+    decision = _faced_with(batcher, costs)
+    return decision.pick is None and decision.take == min(len(costs), batcher.largest)
 
 
 def _whole(batcher: Batcher, costs: Sequence[int]) -> bool:
-    return batcher.decide(Waiting.of(due_ns=[0] * len(costs), costs=costs, draining=True), 0).take == len(costs)
+    return _faced_with(batcher, costs).take == len(costs)
+
+
+def _faced_with(batcher: Batcher, costs: Sequence[int]) -> Decision:
+    return batcher.decide(Waiting.of(due_ns=[0] * len(costs), costs=costs, draining=True), 0)

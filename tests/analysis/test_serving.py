@@ -9,7 +9,7 @@ import pytest
 
 from accel.analysis.online import goodput, keeps_up, waits_s
 from accel.analysis.serving import serving
-from accel.measurement.trace import ERROR, OK, UNFINISHED, Trace
+from accel.measurement.trace import DROPPED, ERROR, OK, UNFINISHED, Trace
 
 S = 10**9
 
@@ -58,6 +58,15 @@ def test_failed_and_unanswered_requests_are_no_goodput() -> None:
     assert found.goodput == pytest.approx(1 / 3)
     assert found.completed == pytest.approx(1 / 3)
     assert not found.keeps_up
+
+
+def test_dropped_requests_are_said() -> None:
+    made = trace([0.0, 1.0, 2.0, 3.0], [0.0, 1.0, -1, 3.0], [0.1, 1.1, -1, 3.1], status=[OK, OK, DROPPED, OK])
+    found = serving(made, slo_s=5.0)
+    assert (found.dropped, found.keeps_up, found.goodput) == (0.25, True, 0.75)
+    assert found.sentence.endswith("25 % were given up, since their answers would have come too late.")
+    assert serving(LATE).dropped == 0.0
+    assert "given up" not in serving(LATE).sentence
 
 
 def test_without_a_limit_there_is_no_goodput() -> None:

@@ -50,6 +50,40 @@ def test_a_decision_is_within_what_waits_and_its_own_largest(
 
 
 @pytest.mark.parametrize("name", NAMES)
+@given(
+    gaps=st.lists(st.integers(0, 50_000_000), min_size=1, max_size=40),
+    costs=st.lists(st.integers(1, 512), min_size=40, max_size=40),
+    age=st.integers(0, 10**9),
+    since=st.integers(0, 10**9),
+    draining=st.booleans(),
+)
+def test_a_decision_about_requests_with_due_times_and_lengths_can_be_carried_out(
+    name: str, gaps: list[int], costs: list[int], age: int, since: int, draining: bool
+) -> None:
+    policy = made(name)
+    due = np.cumsum(gaps).tolist()
+    waiting = Waiting.of(due_ns=due, costs=costs[: len(due)], since_ns=since, draining=draining, idle_workers=2)
+    now = max(due[-1] + age, since)
+    decision = policy.decide(waiting, now)
+    assert 0 <= decision.drop <= len(due)
+    assert 0 <= decision.take <= min(len(due) - decision.drop, policy.largest)
+    assert not draining or decision.take + decision.drop > 0
+    assert decision.recheck_ns is None or decision.recheck_ns > now
+    if decision.pick is not None:
+        assert len(decision.pick) == decision.take > 0
+        assert list(decision.pick) == sorted(set(decision.pick))
+        assert decision.drop <= decision.pick[0] <= decision.pick[-1] < len(due)
+    assert policy.decide(waiting, now) == decision, "a policy has no memory"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_result_keeps_of_it_makes_the_same_policy_again(name: str) -> None:
+    policy = made(name)
+    stored = msgspec.json.encode(plugins.plain(policy))
+    assert plugins.make("batching", msgspec.json.decode(stored, type=Named)) == policy
+
+
+@pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=15)
 @given(
     gaps=st.lists(st.integers(0, 500), min_size=1, max_size=80),
@@ -72,7 +106,8 @@ def test_every_request_is_answered_exactly_once_and_with_its_own_answer(
     assert len(trace) == n
     assert (trace.status == OK).all()
     assert (trace.started >= trace.due).all()
-    assert (np.diff(trace.started) >= 0).all(), "first come, first served"
+    assert (np.diff(trace.started) >= 0).all(), "first come, first served (the pool's samples have no lengths)"
     assert np.bincount(trace.batch).tolist() == trace.batch_size[np.unique(trace.batch, return_index=True)[1]].tolist()
+    assert (trace.lag_ns() == 0).all(), "a policy that waits is no late harness"
     answers = [float(outcome.captured[i][0]["y"][outcome.captured[i][1], 0]) for i in range(n)]
     assert answers == [i % 64 + 0.5 for i in range(n)]

@@ -174,6 +174,8 @@ def test_warm_up_does_not_count_as_lag() -> None:
 def test_errors_and_nan_are_invalid_unfinished_requests_are_not() -> None:
     assert judge_answers(0, 7, 0).level == "ok"
     assert "7 were not answered" in judge_answers(0, 7, 0).sentence
+    assert judge_answers(0, 7, 0, 3).level == "ok", "who is given up is late, not wrongly answered"
+    assert judge_answers(0, 0, 0, 3).sentence.endswith("infinity; 3 were given up by the batching policy.")
     assert judge_answers(1, 0, 0).level == "invalid"
     assert judge_answers(0, 0, 1).level == "invalid"
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from accel.measurement.steady import LEAST, label, of_trace, without_warm_up
-from accel.measurement.trace import Trace
+from accel.measurement.trace import DROPPED, Trace
 from accel.result import Steady
 
 Float = npt.NDArray[np.float64]
@@ -128,6 +128,16 @@ def test_a_large_warm_up_is_left_out_of_the_trace() -> None:
     assert len(cut.counted()) == found.n - found.used_from
     assert cut.counted().service_ns.max() < 1.5e6
     assert len(cut) == 400, "the rows stay"
+
+
+def test_requests_dropped_in_a_warm_up_that_is_left_out_are_left_out_with_it() -> None:
+    series = 1e6 * noise(400)
+    series[:105] *= 2.0
+    trace = trace_of(series)
+    for gone in (50, 300):
+        trace.status[gone], trace.started[gone], trace.finished[gone], trace.batch[gone] = DROPPED, -1, -1, -1
+    cut = without_warm_up(trace, of_trace(trace))
+    assert cut.warmup[[50, 300]].tolist() == [1, 0]
 
 
 def test_a_small_warm_up_and_any_other_label_leave_the_trace_alone() -> None:
