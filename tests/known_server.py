@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -31,7 +37,8 @@ class KnownServer:
     """Answers on 127.0.0.1 in `service_s`, `workers` requests at once, under /v2/models/small and /predict.
 
     misbehave: called with the number of each inference (from 0); gives a reply instead of the answer, or None.
-    freeze: nothing is answered until so many seconds from now are over. keep_alive: False closes after each answer.
+    send: SIGSTOP lets nothing be answered until SIGCONT, as if the process were frozen.
+    keep_alive: False closes after each answer.
     """
 
     def __init__(
@@ -52,7 +59,8 @@ class KnownServer:
         self.connections = 0
         self._turn = threading.BoundedSemaphore(workers)
         self._counting = threading.Lock()
-        self._frozen_until = 0.0
+        self._going = threading.Event()
+        self._going.set()
         self._open: set[Any] = set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(), bind_and_activate=False)
         self._server.daemon_threads = True
@@ -102,8 +110,11 @@ class KnownServer:
         """Die from inside an answer."""
         threading.Thread(target=self.stop, daemon=True).start()
 
-    def freeze(self, seconds: float) -> None:
-        self._frozen_until = time.monotonic() + seconds
+    def send(self, number: signal.Signals) -> None:
+        if number == signal.SIGSTOP:
+            self._going.clear()
+        else:
+            self._going.set()
 
     # --- answering ---------------------------------------------------------------------------------------------
 
@@ -114,9 +125,7 @@ class KnownServer:
         if odd is not None:
             return odd
         with self._turn:
-            rest = self._frozen_until - time.monotonic()
-            if rest > 0:
-                time.sleep(rest)
+            self._going.wait()
             if self.service_s:
                 time.sleep(self.service_s)
         if path == "/predict":
@@ -210,3 +219,41 @@ class KnownServer:
                 return
 
         return Handler
+
+
+class OtherProcess:
+    """A known server in a process of its own, which a signal can freeze."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self._process = process
+        self.v2_url = f"http://127.0.0.1:{port}/v2/models/small"
+
+    def send(self, number: signal.Signals) -> None:
+        """Stop the whole process, or let it go on."""
+        self._process.send_signal(number)
+
+
+@contextlib.contextmanager
+def in_process_of_its_own(*, service_s: float, workers: int = 1) -> Iterator[OtherProcess]:
+    """Start `python -m tests.known_server`; it ends with this block, or with its parent."""
+    words = [sys.executable, "-m", "tests.known_server", str(service_s), str(workers), str(os.getpid())]
+    root = Path(__file__).resolve().parents[1]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+        try:
+            assert process.stdout is not None
+            yield OtherProcess(process, int(process.stdout.readline()))
+        finally:
+            process.kill()
+
+
+def main() -> None:
+    """SERVICE_S WORKERS PARENT: serve until the parent is gone."""
+    service_s, workers, parent = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    with KnownServer(service_s=service_s, workers=workers) as server:
+        print(server.port, flush=True)
+        while os.getppid() == parent:
+            time.sleep(1.0)
+
+
+if __name__ == "__main__":
+    main()

@@ -94,7 +94,8 @@ def bench_endpoint(
         )
         _lay_out(folder, server, bodies, answer_type, seed)
         drive = Drive(server, bodies, folder, settings, tell)
-        return _driven(drive, checked, machine, command)
+        typed = command or f"accel bench --endpoint {server.url} --samples SAMPLES"
+        return _driven(drive, checked, machine, typed)
 
 
 def _announced(server: Server) -> str:
