@@ -114,8 +114,8 @@ def _finished(study: Study) -> Conclusion:
     found = study.conclusion
     if found.online is None or not any(row.online is not None for row in found.rows):
         raise InputError(
-            f"The study `{study.folder}` has no answer for online: no server trials were made. Run `accel bench` again "
-            "with --target both (or online) and --slo."
+            f"The study `{study.folder}` has no answer for online: no server trial of it can be used (none was made, "
+            "or all were disturbed). Run `accel bench` again with --target both (or online) and --slo."
         )
     return found
 

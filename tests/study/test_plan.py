@@ -243,7 +243,7 @@ def test_an_unfinished_study_is_refused(tmp_path: Path) -> None:
 
 def test_a_study_without_server_trials_is_refused(tmp_path: Path) -> None:
     synthetic_study(tmp_path, blocks=2, online=False)
-    with pytest.raises(InputError, match="no server trials were made"):
+    with pytest.raises(InputError, match="no server trial of it can be used"):
         plan(tmp_path, rate=5)
 
 
