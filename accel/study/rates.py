@@ -41,7 +41,7 @@ def policy_and_rate(funnel: Funnel, name: str) -> tuple[Named, float] | None:
     if asked is not None and asked.name != "fixed":
         rate = capacity(times, asked, record.slo_p, record.slo_s, seed=record.seed, workers=workers)
         return (asked, rate) if rate > 0 else None
-    found = choose(times, p=record.slo_p, slo_s=record.slo_s, seed=record.seed, workers=workers)
+    found = choose(times, p=record.slo_p, slo_s=record.slo_s, seed=record.seed, workers=workers, plain=True)
     return (found.policy, found.rate) if found.rate > 0 else None
 
 

@@ -69,8 +69,16 @@ def test_not_even_a_lone_request_in_time_is_a_rate_of_nothing() -> None:
 
 
 def test_several_workers_carry_more() -> None:
-    one, two = (choose(line(8, 0.5, 16), p=0.9, slo_s=0.05, workers=k) for k in (1, 2))
+    one, two = (choose(line(8, 0.5, 8), p=0.9, slo_s=0.05, workers=k) for k in (1, 2))
     assert 1.8 * one.rate < two.rate < 2.6 * one.rate
+
+
+def test_a_plain_choice_neither_drops_nor_defers() -> None:
+    times = line(8, 0.5, 16)
+    plain, best = (choose(times, p=0.9, slo_s=0.03, workers=2, plain=plain) for plain in (True, False))
+    assert set(plain.policy.fields) == {"max_size"}
+    assert plain.rate < best.rate
+    assert plain.overload < 0.5 < best.overload
 
 
 def test_the_same_seed_gives_the_same_choice() -> None:

@@ -66,3 +66,55 @@ def test_the_next_rate_depends_on_what_is_on_disk_alone(tmp_path: Path) -> None:
     assert 85 < first < 115
     assert rates.next_rate(funnel(tmp_path, some[:1]), "a", 100.0) == pytest.approx(115)
     assert rates.next_rate(funnel(tmp_path, []), "a", 100.0) == pytest.approx(85)
+
+
+def tuned(folder: Path, *, asked: Named | None = None, slo_s: float | None = 0.05) -> Any:
+    """A study whose tuning runs are on disk: a batch of b takes 8 + b / 2 ms."""
+    results = {}
+    for size in (1, 4, 16):
+        n = 40 * size
+        started = np.repeat(np.arange(40, dtype=np.int64), size) * 100 * MS
+        zero = np.zeros(n, np.int64)
+        columns = {"due": zero, "taken": started, "started": started, "finished": started + (16 + size) * MS // 2}
+        Trace(
+            **columns,
+            batch=np.repeat(np.arange(40), size),
+            batch_size=zero + size,
+            sample=zero,
+            status=zero,
+            warmup=zero,
+        ).save(folder / f"{size}.npz")
+        results[f"tuning-a-batch-{size}"] = SimpleNamespace(
+            variant=SimpleNamespace(name="a"), target="batch", trace=f"{size}.npz"
+        )
+    variant = SimpleNamespace(batching=asked, instances=1)
+    return SimpleNamespace(
+        results=results,
+        record=SimpleNamespace(slo_p=0.9, slo_s=slo_s, seed=3, target="both"),
+        folder=SimpleNamespace(runs=folder),
+        variant=lambda name: variant,
+    )
+
+
+def test_the_policy_follows_from_the_measured_curve(tmp_path: Path) -> None:
+    found = rates.policy_and_rate(tuned(tmp_path), "a")
+    assert found is not None
+    policy, rate = found
+    assert policy.name == "dynamic"
+    assert set(policy.fields) <= {"max_size"}, "a claim is made with nobody dropped or made to wait"
+    assert 500 < rate < 1000, "16 in 16 ms is 1,000/s at most; one at a time 118"
+
+
+def test_a_policy_that_was_asked_for_is_kept(tmp_path: Path) -> None:
+    asked = Named("window", {"size": 4, "timeout_s": 0.002})
+    found = rates.policy_and_rate(tuned(tmp_path, asked=asked), "a")
+    assert found is not None
+    assert found[0] == asked
+    fixed = rates.policy_and_rate(tuned(tmp_path, asked=Named("fixed", {"size": 4})), "a")
+    assert fixed is not None
+    assert fixed[0].name == "dynamic", "a policy of batch jobs is none for a server"
+
+
+@pytest.mark.parametrize("slo_s", [None, 0.005])
+def test_without_a_limit_or_where_nothing_is_in_time_there_is_no_policy(tmp_path: Path, slo_s: float | None) -> None:
+    assert rates.policy_and_rate(tuned(tmp_path, slo_s=slo_s), "a") is None
