@@ -73,7 +73,8 @@ def row(study: accel.Study, name: str) -> Row:
 
 def test_the_baseline_and_the_healthy_are_measured_all_the_same(study: accel.Study) -> None:
     assert row(study, "onnxruntime").status == "ok"
-    assert {r.name for r in study.conclusion.rows} == {"onnxruntime", *unruly.NAMES}
+    asked = {r.name for r in study.conclusion.rows if r.variant.instances == 1}
+    assert asked == {"onnxruntime", *unruly.NAMES}
     assert (study.folder / "report.html").is_file()
     assert study.record.finished_unix_ns is not None
 
