@@ -63,6 +63,17 @@ def test_batching_that_does_not_pay_is_said_with_its_reason(record: StudyRecord)
     assert said(record, curves=(curve({1: 0.010, 2: 0.012, 4: 0.015}),)) == []
 
 
+def test_lengths_that_pay_are_told_from_a_mix_that_does_not(record: StudyRecord) -> None:
+    mixed = curve({1: 0.0012, 4: 0.0086})
+    short = msgspec.structs.replace(curve({1: 0.0009, 4: 0.0013}), bucket=(8, 16))
+    long = msgspec.structs.replace(curve({1: 0.0026, 4: 0.0087}), bucket=(17, 100))
+    found = only(said(record, curves=(mixed, short, long)), "Batch items of like length: for those of length 8 to 16")
+    assert "a batch of 4 gives `net` 2.77× the items a second, for a mix of lengths 0.558×" in found.what
+    assert found.command == "accel list bucketed"
+    same = msgspec.structs.replace(mixed, bucket=(8, 16))
+    assert not [f for f in said(record, curves=(mixed, same)) if "like length" in f.what]
+
+
 def trials(policy: Named, late: Sequence[float], rate: float = 500.0) -> list[Run]:
     """One trial for each share of requests that are late."""
     return [

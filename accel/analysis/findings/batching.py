@@ -16,7 +16,7 @@ from accel.analysis.runs import Run, by_key
 _PEERS = {"early_commit": "as Ray Serve does", "window": "as LitServe does"}
 _LOSS, _ENOUGH = 0.05, 3
 """A peer's policy is worth a line if it surely loses more than this, over at least so many paired trials."""
-_OVERLOAD = 1.5
+_OVERLOAD, _LIKE = 1.5, 1.2
 _GAINS = 1.2
 """Dropping is worth a line where it answers so many times as much in time."""
 
@@ -31,6 +31,27 @@ def _verdict(seen: Seen) -> Iterator[Finding]:
             why="Larger batches only add latency and memory; several instances, or a faster variant, may still help.",
             weight=30,
         )
+
+
+def _lengths(seen: Seen) -> Iterator[Finding]:
+    """Batches of like length gain where mixed ones, padded to their longest, don't."""
+    for name in dict.fromkeys([*seen.winners, seen.record.baseline]):
+        mixed = next((c for c in seen.batching if c.variant == name and c.bucket is None and c.gain), None)
+        paying = [c for c in seen.batching if c.variant == name and c.bucket is not None and c.pays and c.gain]
+        if mixed is None or mixed.gain is None or not paying:
+            continue
+        best = max(paying, key=lambda c: c.gain.value if c.gain else 0.0)
+        if best.gain is None or best.bucket is None or (best.gain.low or 0.0) < _LIKE * (mixed.gain.high or math.inf):
+            continue
+        low, high = best.bucket
+        yield Finding(
+            what=f"Batch items of like length: for those of length {low} to {high} a batch of {best.best} gives "
+            f"`{name}` {words.times(best.gain)} the items a second, for a mix of lengths {words.times(mixed.gain)}.",
+            why="A batch is padded to its longest item, so mixing lengths computes mostly padding.",
+            command="accel list bucketed",
+            weight=49,
+        )
+        return
 
 
 def _fixed(seen: Seen) -> Iterator[Finding]:
@@ -122,4 +143,4 @@ def _lost(seen: Seen, ours: Sequence[Run], theirs: Sequence[Run]) -> tuple[float
     return 1 - math.exp(mean), 1 - math.exp(high), 1 - math.exp(low)
 
 
-RULES: tuple[Callable[[Seen], Iterator[Finding]], ...] = (_verdict, _fixed, _peers, _overload)
+RULES: tuple[Callable[[Seen], Iterator[Finding]], ...] = (_verdict, _lengths, _fixed, _peers, _overload)
