@@ -7,6 +7,7 @@ looks better than every finalist, in batch or online, is measured in the blocks 
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -141,14 +142,15 @@ def _measure(funnel: Funnel, parent: str, variant: Variant) -> None:
     if not todo or funnel.has_failed(variant.name):
         return
     funnel.progress.stage(f"{variant.name}: several instances")
-    scored = _score(funnel, parent)
+    scored = _score(funnel, parent, variant.name)
     with funnel.survives(variant.name), funnel.live(variant.name, "instances") as live:
         for turn in todo:
             funnel.measure(live, turn, scored)
 
 
-def _score(funnel: Funnel, parent: str) -> Score:
-    """The parent's: the artefact is the same, and timed outputs are held against the reference all the same."""
+def _score(funnel: Funnel, parent: str, name: str) -> Score:
+    """The parent's, with its answers: the artefact is the same, and timed outputs are checked all the same."""
+    shutil.copyfile(funnel.folder.reference / f"{parent}.npz", funnel.folder.reference / f"{name}.npz")
     screened = funnel.results[f"screening-{parent}-latency"]
     if screened.quality is None:
         raise VariantError(f"`{parent}` was not scored, so nothing is derived from it")

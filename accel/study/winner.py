@@ -135,7 +135,7 @@ def write_winner(study: Study, answer: Answer, prepared: Prepared, folder: Path)
     if convention.is_file():
         shutil.copy2(convention, folder / "convention.json")
     _write_expected(study, row, folder / "expected.npz")
-    (folder / "run.py").write_text(run_script(backend.script(folder / "artefact"), row.name))
+    (folder / "run.py").write_text(run_script(backend.script(folder / "artefact"), row.name, row.variant.instances))
     versions = study.record.machine.packages
     wanted = sorted({backend.runtime, "numpy"})
     (folder / "requirements.txt").write_text(
@@ -176,7 +176,7 @@ def _write_expected(study: Study, row: Row, path: Path) -> None:
 
 
 _RUN = '''"""Runs the saved model "{name}" with its runtime and numpy alone; checks it against stored answers.
-
+{note}
     python run.py                  # check, exit 1 if it answers differently here
     python run.py inputs.npz       # predict: arrays named as the inputs -> outputs.npz
 """
@@ -210,6 +210,8 @@ if __name__ == "__main__":
 '''
 
 
-def run_script(script: str, name: str) -> str:
+def run_script(script: str, name: str, instances: int = 1) -> str:
     """run.py around a backend's own lines."""
-    return _RUN.format(script=script.strip(), name=name.replace('"', ""))
+    several = f"The study ran {instances} of it side by side, with a share of the cores each; this runs one on all.\n"
+    note = f"\n{several}" if instances > 1 else ""
+    return _RUN.format(script=script.strip(), name=name.replace('"', ""), note=note)

@@ -39,7 +39,9 @@ class FakeFunnel:
         variants = tuple(Variant(name=name, backend=backends[name]) for name in measured)
         self.record: Any = Record(baseline="base", variants=variants, target=target, machine=SimpleNamespace(cores=2))
         self.kept: list[Any] = []
-        self.folder: Any = SimpleNamespace(root=folder, write_record=self.kept.append)
+        self.folder: Any = SimpleNamespace(root=folder, write_record=self.kept.append, reference=folder)
+        for name in measured:
+            (folder / f"{name}.npz").write_text(f"the answers of {name}")
         self.decisions = Decisions()
         self.results: dict[str, Any] = {}
         self.not_bought: list[str] = []
@@ -192,6 +194,7 @@ def test_who_is_better_in_batch_or_online_enters_and_nobody_else(
     assert found == (["ov", "ort", "ort+2-instances"] if enters else ["ov", "ort"])
     assert funnel.decisions.derived == {"ort+2-instances": "ort", "ov+2-instances": "ov"}
     assert [v.name for v in funnel.kept[-1].variants] == ["base", "ov", "ort", "ort+2-instances", "ov+2-instances"]
+    assert (tmp_path / "ort+2-instances.npz").read_text() == "the answers of ort", "what a winner is checked by later"
     sizes = [r.partition("ort+2-instances-batch-")[2] for r in funnel.results if "ort+2-instances-batch-" in r]
     assert sizes == ["1", "8", "16"], "the parent's best size, the one below, and 1"
 
