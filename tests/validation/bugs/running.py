@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.validation.planting import Bug, Edit
 
-_LOOP, _TRACE = "accel.measurement.loop", "accel.measurement.trace"
+_LOOP, _RECORD, _TRACE = "accel.measurement.loop", "accel.measurement.record", "accel.measurement.trace"
 _SERVER, _SCENARIOS = "accel.scenarios.server", "accel.scenarios"
 
 BUGS: tuple[Bug, ...] = (
@@ -22,8 +22,9 @@ BUGS: tuple[Bug, ...] = (
         edits=(
             Edit(
                 _LOOP,
-                "        waiting, due, n, head = self.waiting, self.due, self.n, self.head\n",
-                "        waiting, due, n, head = self.waiting, self.due, self.n, self.head\n"
+                "        waiting, due, n, loose = self.waiting, self.due, self.n, self.loose\n",
+                "        waiting, due, n, loose = self.waiting, self.due, self.n, self.loose\n"
+                "        head = self.head\n"
                 "        if not self.closed and head < n and due[head] < t:\n"
                 "            due[head:] = [d + t - due[head] for d in due[head:]]\n",
             ),
@@ -34,7 +35,7 @@ BUGS: tuple[Bug, ...] = (
         name="undrained dropped by the loop",
         what="requests that were never taken are left out of the trace",
         rule="13",
-        edits=(Edit(_LOOP, "count = self.head if self.plan.limit_ns is not None else self.n", "count = self.head"),),
+        edits=(Edit(_RECORD, "count = len(plan.sample_ids) if plan.limit_ns is None else seen", "count = seen"),),
         red=("V7",),
     ),
     Bug(
@@ -43,8 +44,8 @@ BUGS: tuple[Bug, ...] = (
         rule="13, 15",
         edits=(
             Edit(
-                _LOOP,
-                "counted = (index >= self.plan.warmup) & (index < self.n - self.plan.tail)",
+                _RECORD,
+                "counted = (index >= plan.warmup) & (index < len(plan.sample_ids) - plan.tail)",
                 "counted = index >= 0",
             ),
         ),
@@ -57,8 +58,8 @@ BUGS: tuple[Bug, ...] = (
         edits=(
             Edit(
                 _TRACE,
-                "np.savez_compressed(file, **{c: getattr(self, c) for c in _COLUMNS})",
-                "np.savez_compressed(file, **{c: getattr(self, c).astype(np.float32) for c in _COLUMNS})",
+                "np.savez_compressed(file, **self._columns())",
+                "np.savez_compressed(file, **{c: v.astype(np.float32) for c, v in self._columns().items()})",
             ),
         ),
         red=("V7",),
@@ -70,8 +71,8 @@ BUGS: tuple[Bug, ...] = (
         edits=(
             Edit(
                 _TRACE,
-                "int(self.started[head]) - max(due, heapq.heappop(free))",
-                "int(self.started[head]) - (due, heapq.heappop(free))[0]",
+                "self.started[first] - np.maximum(ready, _became_free(self.finished[first], workers))",
+                "self.started[first] - ready",
             ),
         ),
         red=("V7",),
