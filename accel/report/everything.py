@@ -137,7 +137,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("due, taken, started, finished", "its times: arrived, picked up by a worker, entered the engine, answered"),
     ("latency", "finished − due: what the one who asked waited"),
     ("service time", "finished − started: what the engine took for the batch the request was in"),
-    ("lag", "started − max(due, worker free): what the harness itself added"),
+    ("lag", "started − max(due, worker free, held back by the policy): what the harness itself added"),
     ("queue", "started − due − lag: waiting for others to be served"),
     ("batch", "requests run together"),
     ("warm-up", "requests that are marked and shown, not counted"),

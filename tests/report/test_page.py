@@ -163,7 +163,7 @@ def test_the_usual_first_screen() -> None:
         "[284–308] at p90 ≤ 20 ms · was 61 [59–63]",
         "720 items/s",
         "0.983 [0.972–0.991], was 0.984",
-        "dynamic, up to 16",
+        "dynamic batches of up to 16, drops what would be late",
         "How many requests per second before p90 breaks 20 ms?",
         "Where it came from",
         "accel bench demo --slo p90=20ms --seed 1 --out demo-study",

@@ -95,11 +95,7 @@ def test_the_page_holds_the_section_and_escapes_it() -> None:
 
 
 def test_the_first_screen_tells_policy_and_how_busy_it_is() -> None:
-    rows = example.rows()
-    assert rows[1].online is not None
-    told = msgspec.structs.replace(rows[1].online, policy=str(example.DYNAMIC))
-    rows = (rows[0], msgspec.structs.replace(rows[1], online=told), *rows[2:])
-    text = Seen(page.render(example.conclusion(rows=rows))).text
+    text = Seen(rendered("usual")).text
     assert "dynamic batches of up to 16, drops what would be late" in text
     assert "busy there 71 %" in text
     assert "0.0222" not in text
