@@ -130,7 +130,7 @@ def served(entry: Entry, alone: list[tuple[Result, float]]) -> cells.Online:
     """The search for the highest rate within the limit, with the policy that the tuner proposes."""
     times = ServiceTimes(curve(entry.runner, _LOOK * SECONDS, SIZES, name=entry.ready.name, twice=False))
     p, slo_s = limit(entry, times)
-    choice = choose(times, p=p, slo_s=slo_s, seed=entry.subject.record.seed)
+    choice = choose(times, p=p, slo_s=slo_s, seed=entry.subject.record.seed, plain=True)
     predicted = choice.rate or 0.2e9 / times.median_ns(1)
     search = Search(
         p, slo_s, predicted, entry.subject.record.seed, refining=TRIALS, fresh=FRESH, most=TRIALS + 1 + FRESH

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from accel.plugins import Named
+from accel.study.policies import LOOK_AHEAD_P
 from accel.study.service_times import ServiceTimes
 
 Key = Literal["single", "dynamic", "dynamic-keeps", "early_commit", "window"]
@@ -22,6 +23,7 @@ _PEER_SIZE, _PEER_TIMEOUT_S = 10, 0.01
 """Ray Serve's defaults: ten requests, 10 ms."""
 _WHOLE: tuple[Key, ...] = ("single", "dynamic")
 """Whose curves are drawn at every rate, in the end; the others' lie between, and are simulated there."""
+_DEADLINE: tuple[Key, ...] = ("dynamic", "dynamic-keeps")
 _TRIALS = 50_000
 """Schedules are drawn from other seeds than those of blocks, pairs, rounds and looks (up to 40,000)."""
 
@@ -73,7 +75,7 @@ def policies(tuned: Named, times: ServiceTimes, slo_s: float) -> Policies:
     """
     ours = tuned if tuned.name == "dynamic" else Named("dynamic", {"max_size": times.largest})
     if ours.fields.get("drop", "none") == "none":
-        curve = [list(point) for point in times.curve()]
+        curve = [list(point) for point in times.curve(LOOK_AHEAD_P)]
         fields: dict[str, Any] = {**ours.fields, "slo_s": slo_s, "drop": "early", "curve": curve}
         ours = Named("dynamic", fields)
     kept = {k: v for k, v in ours.fields.items() if k in ("max_size", "target")}
@@ -96,22 +98,25 @@ def saturation(times: ServiceTimes, instances: int = 1) -> float:
 def stages(grids: Sequence[Grid]) -> list[list[Cell]]:
     """The runs in the order of their worth; each stage is interleaved by itself, none is begun before the last ended.
 
-    grids: the winner, then the baseline where that is another variant. First the chosen policy against none at three
-    rates, then the servers' policies, repeats where an interval is wanted, the baseline, and the rest of two curves.
+    grids: the winner, then the baseline where that is another variant. First the chosen policy against none below and at
+    the limit, and with and without giving up beyond it; then the servers' policies, repeats where an interval is wanted, the baseline, and the rest of two curves.
     """
     first = grids[0]
     half, claim, over = first.key_rates
     compared: tuple[Key, ...] = ("single", "dynamic", "early_commit", "window")
     found = [
-        [_cell(first, key, rate) for rate in (half, claim, over) for key in ("single", "dynamic")],
+        [
+            *(_cell(first, key, rate) for rate in (half, claim) for key in _WHOLE),
+            *(_cell(first, key, over) for key in _DEADLINE),
+        ],
         [
             *(_cell(first, key, rate) for rate in (claim, over) for key in ("early_commit", "window")),
-            _cell(first, "dynamic-keeps", over),
+            _cell(first, "single", over),
         ],
         *(
             [
                 *(_cell(first, key, claim, repeat) for key in compared),
-                *(_cell(first, key, over, repeat) for key in ("dynamic", "dynamic-keeps")),
+                *(_cell(first, key, over, repeat) for key in _DEADLINE),
             ]
             for repeat in range(1, REPEATS)
         ),

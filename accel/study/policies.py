@@ -30,7 +30,7 @@ OVERLOAD, KEPT = 2.0, 0.95
 _AS_GOOD, _FRESH = 0.98, 2
 _FEWER = REQUESTS // 2
 _BEST_TARGETS = 3
-_CURVE_P = 0.9
+LOOK_AHEAD_P = 0.9
 """At which quantile of its scatter a batch's time is looked ahead: with the median half of the requests that a drop
 rule lets in are late (simulated with 10 % of scatter: goodput at twice saturation 5 to 10 % lower).
 """
@@ -101,7 +101,7 @@ class _Search:
     ) -> None:
         self._times, self._p, self._slo_s, self._seed, self._workers = times, p, slo_s, seed, workers
         self._plain = plain
-        self._curve = times.curve(_CURVE_P)
+        self._curve = times.curve(LOOK_AHEAD_P)
         # Whoever waits until the last moment is late whenever the batch takes longer than expected.
         self._cautious = times.curve(1 - (1 - p) / 4)
 

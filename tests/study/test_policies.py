@@ -74,7 +74,7 @@ def test_several_workers_carry_more() -> None:
 
 
 def test_a_plain_choice_neither_drops_nor_defers() -> None:
-    times = line(8, 0.5, 16)
+    times = line(8, 0.5, 8)
     plain, best = (choose(times, p=0.9, slo_s=0.03, workers=2, plain=plain) for plain in (True, False))
     assert set(plain.policy.fields) == {"max_size"}
     assert plain.rate < best.rate
