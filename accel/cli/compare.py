@@ -44,6 +44,19 @@ def command(old: str, new: str, no_rerun: bool, as_json: bool, **options: Any) -
     import accel
 
     found = accel.compare(old, new, rerun=not no_rerun, progress=lambda line: click.echo(line, err=True), **options)
+    if not as_json:
+        _endpoints(old, new)
     click.echo(found.to_json().rstrip(b"\n") if as_json else str(found))
     found.check()
     return 0
+
+
+def _endpoints(*places: str) -> None:
+    """Two endpoints are shown whole, one under the other: their loads are no variants that could be raced."""
+    from accel.study.driven import EndpointStudy
+
+    found = [(place, EndpointStudy.load(Path(place))) for place in places]
+    if any(study is None for _, study in found):
+        return
+    for place, study in found:
+        click.echo(f"--- {place}\n{study}\n")

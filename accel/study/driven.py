@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -23,6 +24,7 @@ _SAID = {
     "bounded": "accel drives no endpoint faster than that",
 }
 
+FILE = "endpoint.json"
 Load = Literal["rate", "search", "fresh", "closed loop"]
 
 
@@ -31,7 +33,7 @@ class Driven(msgspec.Struct, frozen=True, kw_only=True):
 
     load: "rate" (one the user named), "search" or "fresh" (trials of the search), "closed loop".
     rate: requests a second asked for, None in a closed loop. offered, completed: what came and what was answered in
-    the window. goodput: answered within the limit, None without one.
+    the window, None where nothing could be sent. goodput: answered within the limit, None without one.
     p50, p99: latency from schedule, or (closed loop) from the question; None where too few requests carry them or the
         quantile lies among requests that were never answered (then `unanswered` says how many).
     slo_s: the limit's quantile; inf among the unanswered, None without a limit or too few requests.
@@ -44,8 +46,8 @@ class Driven(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     load: Load
     rate: float | None
-    offered: float
-    completed: float
+    offered: float | None
+    completed: float | None
     goodput: float | None
     p50: Estimate | None
     p99: Estimate | None
@@ -126,6 +128,14 @@ class EndpointStudy(msgspec.Struct, frozen=True, kw_only=True):
                 return row
         raise KeyError(run_id)
 
+    @classmethod
+    def load(cls, folder: Path) -> EndpointStudy | None:
+        """What `accel bench --endpoint` left in a folder; None if it holds another study, or what can't be read."""
+        try:
+            return msgspec.json.decode((folder / FILE).read_bytes(), type=cls)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
     def to_json(self) -> bytes:
         """Everything as JSON with stable keys."""
         return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=1)
@@ -159,31 +169,34 @@ def _answers(checked: Checked) -> str:
 
 
 _COLUMNS = ("load", "offered/s", "completed/s", "goodput/s", "p50", "p99", "validity")
+_SHOWN = (0.5, 0.99)
 
 
 def _table(study: EndpointStudy) -> list[str]:
     if not study.rows:
         return ["Nothing was driven."]
-    cells = [_COLUMNS, *(_cells(row) for row in study.rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(_COLUMNS))]
+    limit = None if study.slo is None or study.slo.p in _SHOWN else study.slo.p
+    head = _COLUMNS if limit is None else (*_COLUMNS[:-1], f"p{100 * limit:.6g}", _COLUMNS[-1])
+    cells = [head, *(_cells(row, limit is not None) for row in study.rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(head) - 1)]
     lines = []
     for line, row in zip(cells, (None, *study.rows), strict=True):
         first, *middle, last = line
-        lines.append(
-            "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(middle, widths[1:-1], strict=True)), last])
-        )
+        padded = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(middle, widths[1:], strict=True)), last]
+        lines.append("  ".join(padded))
         lines += [f"    {said}" for said in ([] if row is None else _said(row))]
     return lines
 
 
-def _cells(row: Driven) -> tuple[str, ...]:
+def _cells(row: Driven, with_limit: bool) -> tuple[str, ...]:
     return (
         row.load if row.rate is None else f"{row.load} {row.rate:.4g}/s",
         _number(row.offered),
         _number(row.completed),
-        "-" if row.goodput is None else _number(row.goodput),
+        _number(row.goodput),
         _latency(row, row.p50),
         _latency(row, row.p99),
+        *([_end(row.slo_s).replace("?", "-")] if with_limit else []),
         row.validity,
     )
 
@@ -227,8 +240,8 @@ def _claim(found: Found, slo: Slo | None) -> list[str]:
     return [*lines, *(f"  {flag}: {_SAID.get(flag, flag)}" for flag in found.flags)]
 
 
-def _number(value: float) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else "-"
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _latency(row: Driven, estimate: Estimate | None) -> str:

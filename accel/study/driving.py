@@ -109,7 +109,7 @@ class Drive:
         self._tell(f"closed loop, {clients} at a time")
         scenario = Named("closed_loop", {"k": clients})
         row = self._driven(live, f"closed-{clients}", "closed loop", scenario, self._part(_CLOSED_S), 0)[0]
-        self._saturation = row.completed if math.isfinite(row.completed) else 0.0
+        self._saturation = row.completed or 0.0
 
     def _named(self, live: Live) -> None:
         """The rates that the user gave, in their order, for equal shares of the time."""

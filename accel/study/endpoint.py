@@ -25,16 +25,16 @@ from accel.recipe import Variant, parse_slo
 from accel.result import write_atomically
 from accel.samples import materialise
 from accel.study.bodies import Bodies, build
-from accel.study.driven import Checked, EndpointStudy
+from accel.study.driven import FILE, Checked, EndpointStudy
 from accel.study.driving import ELSEWHERE_RATE, ELSEWHERE_REQUESTS, MOST_RATE, Drive
 from accel.study.endpoint_runs import NAME, Settings, Stopped
 from accel.study.folder import StudyFolder
 from accel.study.options import default_folder
 from accel.study.serverlook import Server, ask, look, refused
 
-FILE = "endpoint.json"
 _MOST_CONNECTIONS, _MOST_RATES = 512, 20
 _CHECKED, _CHECKED_S = 256, 5.0
+_CLOSES = "The server ends the connection after each answer, so that every request has to open a new one."
 
 
 def bench_endpoint(
@@ -76,7 +76,9 @@ def bench_endpoint(
     server = look(url, protocol, timeout_s=timeout_s)
     bodies = build(samples, server)
     tell(_announced(server))
-    answer_type, checked = _first(server, bodies, timeout_s)
+    answer, checked = _first(server, bodies, timeout_s)
+    if answer.closes:
+        bodies = msgspec.structs.replace(bodies, notes=(*bodies.notes, _CLOSES))
     folder = StudyFolder((Path(out) if out is not None else default_folder(_name(server))).absolute())
     folder.create(resume=False)
     with folder.lock():
@@ -92,7 +94,7 @@ def bench_endpoint(
             study_id=hashlib.sha256(identity).hexdigest()[:12],
             env_id=env_id(machine),
         )
-        _lay_out(folder, server, bodies, answer_type, seed)
+        _lay_out(folder, server, bodies, answer.type, seed)
         drive = Drive(server, bodies, folder, settings, tell)
         typed = command or f"accel bench --endpoint {server.url} --samples SAMPLES"
         return _driven(drive, checked, machine, typed)
@@ -167,23 +169,20 @@ def _rates(given: float | Sequence[float]) -> tuple[float, ...]:
     return tuple(float(rate) for rate in rates)
 
 
-def _first(server: Server, bodies: Bodies, timeout_s: float) -> tuple[str, Checked | None]:
-    """Ask one request, whose answer has to be right; then more of them where it is known what they should say.
-
-    Gives the content type of a good answer.
-    """
+def _first(server: Server, bodies: Bodies, timeout_s: float) -> tuple[Answer, Checked | None]:
+    """Ask one request, whose answer has to be right; then more of them where it is known what they should say."""
     answer = _asked(server, bodies, 0, timeout_s)
     _read(server, answer)
     if bodies.labels is None and not bodies.expected:
-        return answer.type, None
+        return answer, None
     if server.protocol == "json":
-        return answer.type, None
+        return answer, None
     begun, found = time.monotonic(), []
     for i in range(min(_CHECKED, len(bodies.bodies))):
         found.append(_read(server, _asked(server, bodies, i, timeout_s)))
         if time.monotonic() - begun > _CHECKED_S:
             break
-    return answer.type, _checked(found, bodies)
+    return answer, _checked(found, bodies)
 
 
 def _asked(server: Server, bodies: Bodies, number: int, timeout_s: float) -> Answer:

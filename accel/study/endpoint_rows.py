@@ -49,8 +49,8 @@ def row_of(
         run_id=result.run_id,
         load=load,
         rate=rate,
-        offered=rates.offered,
-        completed=rates.completed,
+        offered=_known(rates.offered),
+        completed=_known(rates.completed),
         goodput=rates.goodput,
         p50=p50,
         p99=p99,
@@ -73,8 +73,8 @@ def failed_row(run_id: str, load: Load, rate: float | None, reason: str) -> Driv
         run_id=run_id,
         load=load,
         rate=rate,
-        offered=math.nan,
-        completed=math.nan,
+        offered=None,
+        completed=None,
         goodput=None,
         p50=None,
         p99=None,
@@ -119,6 +119,10 @@ def _gave_up(trace: Trace) -> bool:
     """True if the loop ended the run since so many calls in a row had failed."""
     ended = trace.status[trace.status != UNFINISHED]
     return len(ended) < len(trace) and len(ended) >= _GIVEN_UP and bool((ended[-_GIVEN_UP:] == ERROR).all())
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _marked(estimate: Estimate | None, result: Result) -> Estimate | None:

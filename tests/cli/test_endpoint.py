@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,7 @@ def test_the_json_stands_alone_on_stdout(accel_cli: Accel, place: Path, monkeypa
     assert f"driving 127.0.0.1:{server.port}" in done.err
     assert (Path(told["folder"]) / "endpoint.json").is_file()
     assert accel_cli("list", told["folder"]).code == 0
+    shutil.copytree(told["folder"], place / "again")
+    both = accel_cli("compare", told["folder"], "again")
+    assert both.code == 0
+    assert both.out.count("rate 40/s") == 2

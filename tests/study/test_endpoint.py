@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def test_a_search_beside_named_rates(tmp_path: Path) -> None:
     study = accel.open_study(tmp_path / "out")
     assert study.conclusion.row("endpoint").p50 is not None
     study.report(tmp_path / "page.html")
-    assert str(accel.compare(tmp_path / "out", tmp_path / "out", rerun=False))
+    shutil.copytree(tmp_path / "out", tmp_path / "again")
+    assert str(accel.compare(tmp_path / "out", tmp_path / "again", rerun=False))
+    assert str(accel.EndpointStudy.load(tmp_path / "again")) == str(found)
 
 
 def test_plain_json_without_a_limit_assumes_one(tmp_path: Path) -> None:
