@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from accel import plugins
+from accel.batching.dynamic import Dynamic
 from accel.plugins import Named
 from accel.study.policies import choose
-from accel.study.predict import capacity, goodput, saturation
+from accel.study.predict import capacity, goodput, latency_quantile_s, saturation
 from accel.study.service_times import ServiceTimes
 
 
@@ -79,6 +82,17 @@ def test_a_plain_choice_neither_drops_nor_defers() -> None:
     assert set(plain.policy.fields) == {"max_size"}
     assert plain.rate < best.rate
     assert plain.overload < 0.5 < best.overload
+
+
+def test_why_a_claim_needs_a_plain_policy() -> None:
+    """Beyond what it carries a policy that drops has no latency left to draw a line through; a plain one has."""
+    times, p, slo_s = line(4, 0.5, 32), 0.9, 0.03
+    dropping = Dynamic(max_size=32, target=16, slo_s=slo_s, drop="early", curve=times.curve())
+    plain = Dynamic(max_size=16)
+    for policy, beyond in ((dropping, math.isinf), (plain, math.isfinite)):
+        rate = capacity(times, policy, p, slo_s)
+        assert latency_quantile_s(times, policy, 0.98 * rate, p) <= slo_s
+        assert beyond(latency_quantile_s(times, policy, 1.1 * rate, p))
 
 
 def test_the_same_seed_gives_the_same_choice() -> None:
