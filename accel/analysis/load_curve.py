@@ -60,7 +60,7 @@ class LoadPoint(msgspec.Struct, frozen=True, kw_only=True):
 def loads(
     runs: Iterable[Run], simulated: Sequence[LoadPoint], *, p: float, slo_s: float | None
 ) -> tuple[LoadPoint, ...]:
-    """The curve's points by variant, policy and rate: measured ones, and simulated ones where nothing was measured.
+    """The curve's points by variant, policy and rate: measured ones, and simulated ones where none is valid.
 
     simulated: as the study stored them (`StudyRecord.simulated`). Without a limit there is no curve.
     """
@@ -68,7 +68,7 @@ def loads(
         return ()
     measured = [r for r in runs if r.result.phase == "load" and r.trace is not None]
     points = [point(group, p=p, slo_s=slo_s) for group in by_key(measured, _key).values()]
-    there = {_place(one) for one in points}
+    there = {_place(one) for one in points if one.level != "invalid"}
     points += [one for one in simulated if _place(one) not in there]
     return tuple(sorted(points, key=lambda one: (one.variant, one.policy.name, str(one.policy), one.rate)))
 

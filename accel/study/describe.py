@@ -48,6 +48,10 @@ def _spent(profile: Profile, budget_s: float, *, online: bool) -> list[str]:
             f"  the highest rate: up to {MOST} trials a variant of {show_seconds(profile.search_s)} or "
             f"{profile.search_requests:,} requests, in {show_seconds(profile.search_share * budget_s)}"
         )
+    if online:
+        share_s = profile.load_share * budget_s
+        how = f"in {show_seconds(share_s)} or what is left" if share_s else "where time is left"
+        lines.append(f"  the load curve from idle to twice saturation: short server trials {how}, simulated elsewhere")
     return [*lines, "  whatever is begun is cut so that the study ends within 10 % or 15 s of the budget"]
 
 

@@ -38,7 +38,7 @@ _TRIAL = 45_000
 
 def look_by_length(funnel: Funnel) -> None:
     """Run the winners (the original where it stays) at a few sizes, as far as the budget goes."""
-    if funnel.record.lengths or funnel.record.signature.batch != "any":
+    if funnel.record.signature.batch != "any":
         return
     samples = Samples.open(funnel.folder.samples)
     lengths = lengths_of(samples)
@@ -51,8 +51,10 @@ def look_by_length(funnel: Funnel) -> None:
     conclusion = funnel.read()
     winners = [a.winner for a in (conclusion.batch, conclusion.online) if a is not None]
     for name in dict.fromkeys(winners):
+        if funnel.has_failed(name) or any(c.variant == name for c in funnel.record.lengths):
+            continue
         turns = {size: _turn(funnel, name, size) for size in sorted({*_SIZES, best_size(funnel, name)})}
-        if not funnel.has_failed(name) and _made(funnel, name, turns):
+        if _made(funnel, name, turns):
             _keep(funnel, name, list(turns), lengths, among)
 
 

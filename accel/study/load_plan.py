@@ -98,8 +98,9 @@ def saturation(times: ServiceTimes, instances: int = 1) -> float:
 def stages(grids: Sequence[Grid]) -> list[list[Cell]]:
     """The runs in the order of their worth; each stage is interleaved by itself, none is begun before the last ended.
 
-    grids: the winner, then the baseline where that is another variant. First the chosen policy against none below and at
-    the limit, and with and without giving up beyond it; then the servers' policies, repeats where an interval is wanted, the baseline, and the rest of two curves.
+    grids: the winner, then the baseline where that is another variant. First the chosen policy against none below and
+    at the limit, and beyond it with and without giving up; then the servers' policies, repeats where an interval is
+    wanted, the baseline, and the rest of two curves.
     """
     first = grids[0]
     half, claim, over = first.key_rates
@@ -123,8 +124,8 @@ def stages(grids: Sequence[Grid]) -> list[list[Cell]]:
         *([_cell(other, key, rate) for rate in other.key_rates for key in other.policies] for other in grids[1:]),
         [_cell(first, key, rate) for rate in first.rates for key in _WHOLE],
     ]
-    seen: set[str] = set()
-    return [[c for c in stage if not (c.run_id in seen or seen.add(c.run_id))] for stage in found]  # type: ignore[func-returns-value]
+    first_in = {cell.run_id: number for number, stage in reversed(list(enumerate(found))) for cell in stage}
+    return [[c for c in stage if first_in[c.run_id] == number] for number, stage in enumerate(found)]
 
 
 def _cell(grid: Grid, key: Key, rate: float, repeat: int = 0) -> Cell:
