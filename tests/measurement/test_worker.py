@@ -15,7 +15,7 @@ import pytest
 from accel.measurement import noise
 from accel.measurement.isolation import Child, ChildFailed
 from accel.measurement.outputs import load_ids, load_outputs, save_outputs
-from accel.measurement.trace import Trace
+from accel.measurement.trace import DROPPED, Trace
 from tests.measurement.places import null_folder, samples_folder
 
 
@@ -100,6 +100,30 @@ def test_same_seed_and_trial_give_the_same_schedule(child: Child, folder: Path) 
     assert first["schedule_sha256"] == again["schedule_sha256"] != other["schedule_sha256"]
     assert first["latency"] == "from schedule"
     assert len(Trace.load(folder / "a.npz").counted()) == 80
+
+
+SHORT = {"name": "server", "fields": {"rate": 400.0, "lead_s": 0.05, "tail_s": 0.05}}
+
+
+def test_requests_that_a_policy_gives_up_are_said_and_no_fault_of_the_run(child: Child, folder: Path) -> None:
+    hopeless = {"max_size": 4, "slo_s": 0.5, "drop": "early", "curve": [[1, 1.0], [4, 2.0]]}
+    batching = {"name": "dynamic", "fields": hopeless}
+    reply = measure(child, folder / "dropped.npz", scenario=SHORT, batching=batching, duration_s=0.2)
+    assert set(Trace.load(folder / "dropped.npz").status.tolist()) == {DROPPED}
+    assert any("gave up requests" in note for note in reply["notes"])
+    answers = next(w for w in reply["witnesses"] if w["id"] == "W13")
+    assert answers["level"] == "ok"
+    assert f"{reply['n']} were given up" in answers["sentence"]
+    plain = measure(child, folder / "plain.npz", scenario=SHORT, duration_s=0.2)
+    assert not any("gave up" in note for note in plain["notes"])
+
+
+def test_a_policy_that_waits_for_its_timer_is_no_late_harness(child: Child, folder: Path) -> None:
+    batching = {"name": "window", "fields": {"size": 64, "timeout_s": 0.02}}
+    measure(child, folder / "window.npz", scenario=SHORT, batching=batching, duration_s=0.4)
+    trace = Trace.load(folder / "window.npz")
+    assert np.median(trace.latency_ns) > 5e6, "it did wait"
+    assert np.median(trace.lag_ns()) < 5e6
 
 
 def test_timed_outputs_are_checked_against_the_reference(child: Child, folder: Path) -> None:
