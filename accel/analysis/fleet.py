@@ -11,6 +11,7 @@ from accel.analysis import Estimate
 from accel.analysis.burstiness import Burstiness
 from accel.analysis.cost import HOUR_S, MILLION, PER_SECOND, endpoint_per_request
 from accel.analysis.replicas import Count, Scaled, Scaling, count
+from accel.analysis.serverless import ServerlessCost
 from accel.recipe import Slo
 
 
@@ -64,7 +65,8 @@ class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
     hours: by stretch of `hour_s` seconds; empty for a steady rate. scaled: what an autoscaler would make of the load.
     replica_hours: (all the time as many as the peak needs, as many as each stretch needs, autoscaled); None for a
     steady rate. burst: of recorded arrivals; gaps: by how much their own gaps change the capacity (already in
-    `chosen.capacity`). unit: "instance-seconds" or "price units". notes: assumptions, sentences.
+    `chosen.capacity`). serverless: the same paid by call, where its prices were given. unit: "instance-seconds" or
+    "price units". notes: assumptions, sentences.
     """
 
     study: str
@@ -85,6 +87,7 @@ class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
     replica_hours: tuple[float, float, float] | None = None
     burst: Burstiness | None = None
     gaps: Estimate | None = None
+    serverless: ServerlessCost | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -33,6 +33,7 @@ from accel.cli.values import Rate, duration, price, slo
 @click.option(
     "--cool-down", type=duration("--cool-down"), default="10m", help="How long until it takes some away: 10m."
 )
+@click.option("--serverless", metavar="PRICES", help="Hold it against serverless: 0.20/million,0.0000167/GBs,2GB.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, and nothing else, to stdout.")
 def command(study: Path, as_json: bool, **options: Any) -> int:
     """Say how many replicas of which variant of STUDY carry a load within a latency limit, and what they cost.

@@ -13,6 +13,7 @@ import msgspec
 from accel.analysis import Estimate
 from accel.analysis.fleet import Fleet, FleetPlan
 from accel.analysis.policy import said
+from accel.analysis.serverless import ServerlessCost
 from accel.analysis.wording import ends, half_width, rounded, with_ends
 from accel.report.terminal import QUIET, styled
 from accel.units import show_seconds
@@ -93,8 +94,22 @@ def _about(plan: FleetPlan, fleet: Fleet) -> Iterator[tuple[str, str]]:
     yield "one fails", _failing(plan, fleet)
     million = with_ends(fleet.per_million, f"{plan.unit} a million predictions")
     yield "cost", f"{million}; {_money(fleet.per_day.value)} a day, called or not"
+    if plan.serverless is not None:
+        yield "serverless", _by_call(plan.serverless)
     if plan.burst is not None:
         yield "arrivals", _bursts(plan)
+
+
+def _by_call(paid: ServerlessCost) -> str:
+    million = with_ends(paid.per_million, f"price units a million, with {paid.gb:.2g} GB")
+    rate = with_ends(paid.from_rate, "requests/s")
+    even = (
+        f"one replica costs less from {rate} on"
+        if paid.carried
+        else f"cheaper at any rate one replica carries ({rate})"
+    )
+    cold = "" if paid.cold_s is None else f"; a cold call waits {show_seconds(paid.cold_s)} and more"
+    return f"{million}; {even}{cold}"
 
 
 def _failing(plan: FleetPlan, fleet: Fleet) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,11 @@ from accel.analysis import cost
 from accel.analysis.burstiness import burstiness
 from accel.analysis.choice import may_win
 from accel.analysis.conclusion import Conclusion, Row
-from accel.analysis.fleet import Fleet, FleetPlan, hours, paid, replica_hours
+from accel.analysis.fleet import Fleet, FleetPlan, paid
 from accel.analysis.propagate import product
-from accel.analysis.replicas import Scaling, autoscaled, count, growth_of, lost_one
+from accel.analysis.replicas import Scaling, count, growth_of, lost_one
+from accel.analysis.serverless import ServerlessCost
+from accel.analysis.serverless import serverless as serverless_cost
 from accel.errors import InputError
 from accel.recipe import Slo
 from accel.study.assumed import notes
@@ -23,12 +24,11 @@ from accel.study.bursts import gaps_factor, latency_at
 from accel.study.carried import Carried, carried
 from accel.study.demand import Demand, demand
 from accel.study.folder import StudyFolder
+from accel.study.over_time import over_time
 from accel.study.scaling import Asked, checked
 from accel.study.study import Study
 
 _MOST_VARIANTS = 4
-_STRETCHES_S = (60.0, 300.0, 900.0)
-_MOST_STRETCHES = 20
 
 
 class CapacityPlan(FleetPlan, frozen=True, kw_only=True):
@@ -57,6 +57,7 @@ def plan(
     start_seconds: float | None = None,
     metric_window: str | float = "60s",
     cool_down: str | float = "10m",
+    serverless: str | None = None,
 ) -> CapacityPlan:
     """Replicas, utilisation and cost for a load, with the uncertainty of the study's capacity.
 
@@ -66,13 +67,16 @@ def plan(
     planned, "80%"; without it from `growth` ("10%/min") or the trace's own: 1 / (1 + g D), D being `metric_window` plus
     a start. spare: so many replicas may fail and the rest still carry the rate within the limit. start_seconds: from
     ordering a replica to its first answer; without it the measured start alone, which has no provisioning in it.
-    cool_down: how long fewer replicas must have been enough before some are taken away.
+    cool_down: how long fewer replicas must have been enough before some are taken away. serverless: prices of the same
+    paid by call, "0.20/million,0.0000167/GBs,2GB".
 
     Raises InputError for a folder without a finished study, a study without an answer for online, and wrong values.
     """
     held = study if isinstance(study, Study) else Study(study)
     found = _finished(held)
-    asked = checked(found.record, slo, price, headroom, growth, spare, start_seconds, metric_window, cool_down)
+    asked = checked(
+        found.record, slo, price, headroom, growth, spare, start_seconds, metric_window, cool_down, serverless
+    )
     load = demand(rate, None if trace is None else Path(trace), asked.window_s)
     able, cannot = _able(held, found, asked.slo)
     if not able:
@@ -97,8 +101,9 @@ def plan(
         price_per_h=price_h,
         burst=None if load.offsets_s is None or len(load.offsets_s) < 3 else burstiness(load.offsets_s),
         gaps=gaps,
+        serverless=_by_call(found.row(best), chosen, asked),
     )
-    return _noted(_over_time(made, load), load, asked, found)
+    return _noted(over_time(made, load), load, asked, found)
 
 
 # --- what was asked ------------------------------------------------------------------------------------------------
@@ -200,6 +205,19 @@ def _with_own_gaps(row: Row, one: Carried, fleet: Fleet, load: Demand, asked: As
     return _fleet(row, moved, load, asked), factor
 
 
+def _by_call(row: Row, fleet: Fleet, asked: Asked) -> ServerlessCost | None:
+    if asked.serverless is None or asked.price_per_h is None or row.p50 is None:
+        return None
+    return serverless_cost(
+        asked.serverless,
+        call_s=row.p50,
+        memory_bytes=row.memory_bytes,
+        capacity=fleet.capacity,
+        price_per_h=asked.price_per_h,
+        cold_s=row.set_up.start_s if row.set_up else None,
+    )
+
+
 def _simulated(fleet: Fleet, one: Carried, load: Demand, slo: Slo) -> Fleet:
     """With the latency at a replica, and when one failed."""
     n = fleet.replicas.count
@@ -207,28 +225,6 @@ def _simulated(fleet: Fleet, one: Carried, load: Demand, slo: Slo) -> Fleet:
         fleet,
         p_quantile_s=latency_at(load.peak / n, one, slo),
         with_one_gone_s=latency_at(load.peak / (n - 1), one, slo) if n > 1 else None,
-    )
-
-
-# --- over a day ------------------------------------------------------------------------------------------------------
-
-
-def _over_time(made: CapacityPlan, load: Demand) -> CapacityPlan:
-    """With stretches and an autoscaler, where the load changes."""
-    if len(load.rates) < 2:
-        return made
-    rates: Sequence[float] = load.rates.tolist()
-    fleet = made.chosen
-    hour_s = max(load.window_s, next((s for s in _STRETCHES_S if load.duration_s / s <= _MOST_STRETCHES), cost.HOUR_S))
-    stretches = hours(rates, load.window_s, hour_s, fleet.capacity, fleet.scaling)
-    scaled = autoscaled(rates, fleet.capacity.value, fleet.scaling)
-    always, each = replica_hours(stretches, rates, load.window_s, hour_s)
-    return msgspec.structs.replace(
-        made,
-        hours=tuple(stretches),
-        hour_s=hour_s,
-        scaled=scaled,
-        replica_hours=(always, each, scaled.replica_hours),
     )
 
 

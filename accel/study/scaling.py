@@ -10,6 +10,7 @@ import msgspec
 from accel import units
 from accel.analysis import cost
 from accel.analysis.conclusion import StudyRecord
+from accel.analysis.serverless import Serverless, parse_serverless
 from accel.errors import InputError
 from accel.recipe import Slo, parse_slo
 
@@ -20,6 +21,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """The checked options of a plan; None where a default follows from the study."""
 
     slo: Slo
+    serverless: Serverless | None
     price_per_h: float | None
     headroom: float | None
     growth_per_s: float | None
@@ -39,6 +41,7 @@ def checked(
     start_seconds: float | None,
     metric_window: str | float,
     cool_down: str | float,
+    serverless: str | None,
 ) -> Asked:
     """Read each option of `accel plan`; raises InputError for the first that is wrong."""
     if isinstance(spare, bool) or not isinstance(spare, int) or spare < 0:
@@ -49,9 +52,13 @@ def checked(
         raise InputError("--headroom and --growth say the same thing: give one of them.")
     if slo is None and record.slo_s is None:
         raise InputError("The study has no latency limit. Give one: --slo p99=50ms.")
+    price_per_h = record.price_per_h if price is None else cost.parse_price(price)
+    if serverless is not None and price_per_h is None:
+        raise InputError("--serverless is held against an endpoint's price: give --price too, such as 0.20/h.")
     return Asked(
+        serverless=None if serverless is None else parse_serverless(serverless),
         slo=parse_slo(slo) if slo is not None else Slo(record.slo_p, float(record.slo_s or 0.0)),
-        price_per_h=record.price_per_h if price is None else cost.parse_price(price),
+        price_per_h=price_per_h,
         headroom=None if headroom is None else parse_headroom(headroom),
         growth_per_s=None if growth is None else parse_growth(growth),
         spare=spare,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from accel.analysis import Estimate, cost
 from accel.analysis.cost_table import cost_table
 from accel.analysis.propagate import ratio, through
+from accel.analysis.serverless import parse_serverless, serverless
 from accel.errors import InputError
 
 
@@ -121,6 +122,42 @@ def test_a_ratio_adds_distances_in_quadrature() -> None:
     assert found.validity == "unstable"
     assert ratio(above, estimate(2, None, 3), unit="1").high is None
     assert ratio(above, estimate(2, None, 3), unit="1").low is not None
+
+
+# --- serverless ----------------------------------------------------------------------------------------------------
+
+
+def test_serverless_prices_as_people_write_them() -> None:
+    found = parse_serverless("$0.20/million, 0.0000167/GBs")
+    assert (found.per_request, found.per_gb_s) == pytest.approx((2e-7, 1.67e-5))
+    assert found.gb is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0.2", "0.2/million", "0.2/million,1/GBs,0GB", "0.2/million,0.2/million,1/GBs", "a,b"]
+)
+def test_wrong_serverless_prices_are_one_sentence(text: str) -> None:
+    with pytest.raises(InputError, match="--serverless must be given like"):
+        parse_serverless(text)
+
+
+def test_serverless_against_one_replica_by_hand() -> None:
+    prices = parse_serverless("0.20/million,0.00001/GBs")
+    call = estimate(0.1, 0.08, 0.12)
+    found = serverless(
+        prices, call_s=call, memory_bytes=2_000_000_000, capacity=estimate(50, 40, 60), price_per_h=0.36, cold_s=3.0
+    )
+    assert found is not None
+    assert found.per_million.value == pytest.approx(2.2)
+    assert (found.per_million.low, found.per_million.high) == pytest.approx((1.8, 2.6))
+    # 0.0001 a second for the replica, 2.2e-6 a call.
+    assert found.from_rate.value == pytest.approx(0.0001 / 2.2e-6)
+    assert found.from_rate.low == pytest.approx(0.0001 / 2.6e-6)
+    assert found.carried
+    less = serverless(
+        prices, call_s=call, memory_bytes=None, capacity=estimate(50, 40, 60), price_per_h=0.36, cold_s=None
+    )
+    assert less is None
 
 
 # --- the table -----------------------------------------------------------------------------------------------------

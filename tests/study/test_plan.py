@@ -75,6 +75,17 @@ def test_a_price_headroom_growth_and_spare_are_used(folder: Path) -> None:
     assert spare.chosen.late_if_lost == 0
 
 
+def test_serverless_is_held_against_the_endpoint(folder: Path) -> None:
+    found = plan(folder, rate=100, price="0.20/h", serverless="0.20/million,0.0000167/GBs,1GB")
+    alone = Study(folder).conclusion.row("fast").p50
+    assert alone is not None
+    assert found.serverless is not None
+    assert found.serverless.per_million.value == pytest.approx(0.2 + 16.7 * alone.value)
+    assert "one replica costs less from" in " ".join(str(found).split())
+    with pytest.raises(InputError, match="give --price too"):
+        plan(folder, rate=100, serverless="0.20/million,0.0000167/GBs")
+
+
 def crossing(one: Made, p: float, slo_s: float) -> float:
     """The true capacity, by the synthetic study's own simulator."""
     low, high = 1.0, 3 / one.item_s
