@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from accel.errors import VariantError
@@ -21,6 +22,7 @@ from accel.study.decisions import Decisions
 from accel.study.instances import derived, with_instances
 from accel.study.live import Turn
 from accel.study.profiles import PROFILES
+from accel.study.service_times import ServiceTimes
 
 ORT, OPENVINO = Named("onnxruntime"), Named("openvino")
 QUALITY = Quality(outcome="passes", rule="agreement")
@@ -106,14 +108,21 @@ class Record(msgspec.Struct, frozen=True):
     target: str
     machine: Any
     slo_s: float = 0.02
+    slo_p: float = 0.99
+    seed: int = 0
 
 
 SPEEDS = {"base": (0.010, 100.0, 80.0), "ov": (0.004, 400.0, 300.0), "ort": (0.005, 500.0, 250.0)}
 """Seconds one at a time, items/s in batch, requests/s within the limit."""
 
 
+@pytest.fixture(scope="module")
+def carries() -> Any:
+    return instances._carries
+
+
 @pytest.fixture(autouse=True)
-def speeds_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def speeds_by_hand(monkeypatch: pytest.MonkeyPatch, carries: Any) -> None:
     def of(funnel: FakeFunnel, run_id: str) -> str | None:
         return funnel.results[run_id].variant.name if run_id in funnel.results else None
 
@@ -124,7 +133,7 @@ def speeds_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instances, "throughput", rate)
     monkeypatch.setattr(tuning, "throughput", rate)
     monkeypatch.setattr(instances, "latency_s", lambda funnel, run_id: funnel.speeds[of(funnel, run_id)][0])
-    monkeypatch.setattr(instances, "policy_and_rate", lambda funnel, name: (Named("dynamic"), funnel.speeds[name][2]))
+    monkeypatch.setattr(instances, "_carries", lambda funnel, name: funnel.speeds[name][2])
     monkeypatch.setattr(instances, "expected_s", lambda funnel, turn, name: 1.0)
     monkeypatch.setattr(instances, "two_runs_s", lambda funnel: 3.0)
 
@@ -206,6 +215,25 @@ def test_it_takes_the_last_place_of_three_and_none_of_two(tmp_path: Path, monkey
         monkeypatch.setattr(funnel.budget, "finalists", lambda profile, seen, most=most: most)
         assert with_instances(funnel, finalists) == (found or finalists)  # type: ignore[arg-type]
         assert "looked better" in funnel.not_bought[-1]
+
+
+def test_two_instances_carry_what_two_workers_of_the_simulator_carry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, carries: Any
+) -> None:
+    """One engine of 1.5 times the speed on both cores against two on one core each: alpha = beta = 2 ms, 50 ms."""
+    funnel = FakeFunnel(tmp_path, SPEEDS)
+    funnel.record = msgspec.structs.replace(funnel.record, slo_s=0.05)
+    two = Variant(name="two", backend=ORT, instances=2, placement="threads")
+    funnel.record = msgspec.structs.replace(funnel.record, variants=(*funnel.record.variants, two))
+
+    def measured(funnel: Any, name: str) -> ServiceTimes:
+        speed = 1.0 if name == "two" else 1.5
+        return ServiceTimes({b: np.array([round((2e6 + 2e6 * b) / speed)]) for b in (1, 2, 4, 8, 16)})
+
+    monkeypatch.setattr(instances, "service_times", measured)
+    alone, both = carries(funnel, "ort"), carries(funnel, "two")
+    assert alone < 1.5 * 500, "full batches of any size take more than 2 ms an item"
+    assert 1.2 < both / alone < 1.5, "the research finds 835 against 630 requests/s with its own policy"
 
 
 def test_one_core_derives_nothing(tmp_path: Path) -> None:
