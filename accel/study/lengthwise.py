@@ -46,7 +46,7 @@ def look_by_length(funnel: Funnel) -> None:
     if lengths is None or among is None or not len(among) or among.min() == among.max():
         return
     if not funnel.budget.fits(_OPENING_S):
-        funnel.not_bought.append("batch sizes by length")
+        funnel.not_bought += [] if funnel.record.lengths else ["batch sizes by length"]
         return
     conclusion = funnel.read()
     winners = [a.winner for a in (conclusion.batch, conclusion.online) if a is not None]

@@ -39,7 +39,7 @@ def offer(funnel: Funnel) -> None:
     record = funnel.record
     if record.target == "batch" or record.slo_s is None:
         return
-    if not funnel.budget.fits(_SIMULATING_S):
+    if not record.simulated and not funnel.budget.fits(_SIMULATING_S):
         funnel.not_bought.append("the load curve")
         return
     grids = [g for g in funnel.decisions.offered or _settled(funnel) if not funnel.has_failed(g.name)]
