@@ -100,10 +100,7 @@ def entry(request: pytest.FixtureRequest) -> Iterator[Entry]:
 
 def variant_of(subject: Subject, way: str) -> Variant:
     """The variant that a word such as `quantize_static+openvino` means; skips what is the original under two words."""
-    by_name = {v.name: v for v in subject.record.variants}
-    if way == ORIGINAL:
-        return by_name[subject.record.baseline]
-    name = way.removeprefix("none+")
-    if name == subject.record.baseline or name not in by_name:
+    name = subject.record.baseline if way == ORIGINAL else way.removeprefix("none+")
+    if way != ORIGINAL and name == subject.record.baseline:
         pytest.skip(f"`{name}` is the original itself")
-    return by_name[name]
+    return subject.variants[name]

@@ -26,7 +26,7 @@ from accel.study.artefacts import find_prepared, remember
 from accel.study.folder import StudyFolder
 from accel.study.judging import Judge
 from accel.study.live import Live, Turn
-from accel.study.options import resolve
+from accel.study.options import asked_variants, resolve
 from accel.study.prepare import Prepared
 from accel.study.profiles import profile
 from accel.study.session import Quiet, Session
@@ -81,6 +81,8 @@ class Subject(Session):
             self.record, self.context = self._begin()
             self._shop = self._workshop(self.context.source)
             self._reference(self.record, self._shop, self.context)
+        # Of a folder that an earlier call began, the record may not know what is asked for now.
+        self.variants = {v.name: v for v in (*asked_variants(options, ()), *self.record.variants)}
 
     def ready(self, variant: Variant) -> Ready:
         """A variant's artefact, made and compared with the reference once. Raises VariantError if it can't be used."""

@@ -13,6 +13,22 @@ from benchmarks.batching import bucketed_part, page, policies_part, prediction_p
 from benchmarks.batching.rows import Span
 
 REPORTS = Path(__file__).parents[1] / "reports"
+ENDPOINT = {
+    "freeze": {
+        "theory_p99_s": 1.5,
+        "from schedule": {"p50": 0.01, "max": 2.0},
+        "closed loop": {"p50": 0.005, "max": 2.0},
+    },
+    "agreement": [
+        {
+            "rate": 40.0,
+            "http_p99_s": [0.011, 0.013],
+            "inside_p99_s": [0.01, 0.01],
+            "transport_p50_s": 0.001,
+            "rest_s": {"mean": 0.0009, "low": 0.0008, "high": 0.001},
+        }
+    ],
+}
 WHERE = rows.Where(cpu="A processor", cores=2, env_id="0123", unix_s=1_700_000_000)
 
 
@@ -152,9 +168,12 @@ def test_everything_that_lies_in_the_folder_is_on_the_page(tmp_path: Path) -> No
     rows.write(foretold(0.1, 0.11), "prediction-one", tmp_path)
     rows.write(job(2.0, 0), "bucketed-one", tmp_path)
     (tmp_path / "simulated.md").write_text("# The table\n\nfigures\n")
-    (tmp_path / "endpoint.json").write_bytes(msgspec.json.encode({"about": "A|B.", "rows": [{"p99_s": 0.12345678}]}))
+    (tmp_path / "replicas.json").write_bytes(msgspec.json.encode({"about": "A|B.", "rows": [{"p99_s": 0.12345678}]}))
+    (tmp_path / "endpoint.json").write_bytes(msgspec.json.encode(ENDPOINT))
     text = page.markdown(tmp_path)
-    for expected in ("## Policies", "## Does the sim", "## Buckets", "## The table", "## Any endpoint", "| 0.1235 |"):
+    for expected in ("## Policies", "## Does the sim", "## Buckets", "## The table", "## Replicas", "| 0.1235 |"):
         assert expected in text
+    assert "| 40 | 12 ms | 10 ms | 1 ms | 900 µs [800, 1000] | 2 |" in text
+    assert "| closed loop | 5 ms | 2 s |" in text
     assert text == page.markdown(tmp_path)
     assert text.endswith("\n")

@@ -12,7 +12,7 @@ from accel import plugins
 from accel.analysis.percentiles import required
 from accel.batching.dynamic import Dynamic
 from accel.plugins import Named
-from accel.study.policies import choose
+from accel.study.policies import LOOK_AHEAD_P, choose
 from accel.study.predict import capacity, saturation
 from accel.study.service_times import ServiceTimes
 
@@ -56,7 +56,9 @@ def field(times: ServiceTimes, *, wanted_p: float, slo_s: float, seconds: float,
         dynamic, verdict = tuned(times, p=p, slo_s=slo_s, seed=seed)
         listed = [single(times, p=p, slo_s=slo_s, seed=seed), *(peer(n, times, p, slo_s, seed) for n in PEERS), dynamic]
         able = tuple(c for c in listed if c.simulated > 0)
-        if able and _ROOM * required(p) <= seconds * min(c.simulated for c in able):
+        # A peer that carries very little doesn't make the percentile a lower one for the others.
+        least = min((c.simulated for c in able if c.name not in PEERS), default=0.0)
+        if _ROOM * required(p) <= seconds * least:
             most = max(saturation(times, size) for size in times.sizes)
             return Field(
                 p=p,
@@ -77,14 +79,18 @@ def single(times: ServiceTimes, *, p: float, slo_s: float, seed: int) -> Candida
 
 
 def tuned(times: ServiceTimes, *, p: float, slo_s: float, seed: int) -> tuple[Candidate, str]:
-    """What accel's tuner proposes, with its verdict; where that is not to batch, the largest batches with early drop,
-    so that there is something to measure the verdict by.
+    """What accel's tuner proposes, with its verdict; where that is not to batch, the best size with early drop, so that
+    there is something to measure the verdict by.
     """
     choice = choose(times, p=p, slo_s=slo_s, seed=seed)
-    batching = choice.policy
-    if batching.name != "dynamic":
-        batching = plugins.plain(Dynamic(max_size=times.largest, slo_s=slo_s, drop="early", curve=times.curve()))
-    rate = capacity(times, batching, p, slo_s, seed=seed)
+    if choice.policy.name == "dynamic":
+        return Candidate(name="dynamic", batching=choice.policy, simulated=choice.rate), choice.verdict
+    curve = times.curve(LOOK_AHEAD_P)
+    tried = []
+    for size in [s for s in times.sizes if s > 1] or [1]:
+        policy = Dynamic(max_size=times.largest, target=size, slo_s=slo_s, drop="early", curve=curve)
+        tried.append((capacity(times, policy, p, slo_s, seed=seed), size, plugins.plain(policy)))
+    rate, _, batching = max(tried, key=lambda found: (found[0], -found[1]))
     return Candidate(name="dynamic", batching=batching, simulated=rate), choice.verdict
 
 

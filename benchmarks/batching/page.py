@@ -16,11 +16,12 @@ import msgspec
 from accel.result import write_atomically
 from benchmarks.batching import rows
 from benchmarks.batching.bucketed_part import bucketed
+from benchmarks.batching.endpoint_part import endpoint
 from benchmarks.batching.policies_part import overload, policies
 from benchmarks.batching.prediction_part import predictions
 
 NAME = "BATCHING.md"
-OTHERS = {"endpoint": "Any endpoint", "replicas": "Replicas", "instances": "Instances"}
+OTHERS = {"replicas": "Replicas", "instances": "Instances, threads and batch size"}
 """Experiments of other modules, by the name of their file; each row of them is a table's row."""
 _INTRODUCTION = (
     "What batching gives on real models, as measured on one machine by the experiments in `benchmarks/batching/`. "
@@ -38,6 +39,7 @@ def markdown(folder: Path) -> str:
     simulated = folder / "simulated.md"
     if simulated.is_file():
         parts += [_deeper(simulated.read_text(encoding="utf-8")).strip()]
+    parts += endpoint(folder / "endpoint.json")
     for name, title in OTHERS.items():
         parts += _other(folder / f"{name}.json", title)
     return "\n\n".join(parts) + "\n"

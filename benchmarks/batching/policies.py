@@ -1,11 +1,11 @@
 """How many requests a second does each batching policy carry within the limit, on real models, and under overload?
 
-    python -m benchmarks.batching.policies [--models digits,minilm] [--seconds 8] [--rounds 7]
+    python -m benchmarks.batching.policies [--models digits,minilm] [--seconds 6] [--rounds 7]
 
 Per model: one good variant is prepared, its latency-against-batch curve measured, each policy's best fields found on
 the simulator (benchmarks/batching/candidates.py). Then every policy searches for its highest rate by short server
 trials, one policy after another in random order each round, over the same unit schedule (rule 6), in one process. Then
-runs at 30, 50 and 70 % of saturation, which `prediction` reads, and at twice saturation with early drop and without.
+runs at 40 and 70 % of saturation, which `prediction` reads, and at twice saturation with early drop and without.
 Each run is kept; started again, it goes on where it was.
 """
 
@@ -38,9 +38,9 @@ from benchmarks.batching import rows
 from benchmarks.batching.candidates import Candidate, Field, field
 from benchmarks.subject import SIZES, Runner, Subject, curve, place
 
-SHARES = (0.3, 0.5, 0.7)
+SHARES = (0.4, 0.7)
 LOADED = ("single", "dynamic")
-_OVERLOADS = 3
+_OVERLOADS = 2
 _PLAN = "policies.json"
 
 
@@ -49,7 +49,7 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
 
     backend: str
     compression: str = ""
-    seconds: float = 8.0
+    seconds: float = 6.0
 
     @property
     def name(self) -> str:
@@ -58,19 +58,23 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 MODELS = {
-    "digits": Chosen(backend="onnxruntime", seconds=5.0),
-    "minilm": Chosen(backend="onnxruntime", compression="quantize_dynamic"),
-    "ocr": Chosen(backend="onnxruntime", compression="quantize_static", seconds=10.0),
-    "bert_base": Chosen(backend="onnxruntime", compression="quantize_dynamic", seconds=15.0),
+    "digits": Chosen(backend="onnxruntime", seconds=3.0),
+    "minilm": Chosen(backend="onnxruntime", compression="quantize_dynamic", seconds=5.0),
+    "ocr": Chosen(backend="onnxruntime", compression="quantize_static", seconds=6.0),
+    "bert_base": Chosen(backend="onnxruntime", compression="quantize_dynamic", seconds=10.0),
 }
 
 
 def subject_of(model: str, chosen: Chosen) -> tuple[Subject, Runner]:
     """A model with its chosen variant, ready to be timed."""
     compression = [chosen.compression] if chosen.compression else []
-    subject = Subject(model, place() / "batching" / model, backend=[chosen.backend], compression=compression)
-    variant = next(v for v in subject.record.variants if v.name == chosen.name)
-    return subject, Runner(subject, subject.ready(variant))
+    subject = Subject(model, folder_of(model, chosen.name), backend=[chosen.backend], compression=compression)
+    return subject, Runner(subject, subject.ready(subject.variants[chosen.name]))
+
+
+def folder_of(model: str, variant: str) -> Path:
+    """Where the runs of a model's variant are kept."""
+    return place() / "batching" / f"{Path(model).stem}-{variant}"
 
 
 class Experiment:
@@ -98,7 +102,8 @@ class Experiment:
         seed = self.record.seed
         found = {
             c.name: (
-                Search(self.field.p, self.field.slo_s, c.simulated, seed, fresh=0, most=self.rounds),
+                # One more than are made: the last would be a look at a quarter of the claim.
+                Search(self.field.p, self.field.slo_s, c.simulated, seed, fresh=0, most=self.rounds + 1),
                 list[rows.Point](),
             )
             for c in self.field.candidates

@@ -23,8 +23,7 @@ from accel.result import Result
 from accel.study.predict import capacity
 from accel.study.retrace import predicted_from_trace, times_of
 from benchmarks.batching import rows
-from benchmarks.batching.policies import MODELS, busy, rate_of
-from benchmarks.subject import place
+from benchmarks.batching.policies import MODELS, busy, folder_of, rate_of
 
 _PATTERNS = ("load-*.json", "policies-*.json")
 
@@ -55,10 +54,11 @@ def predictions(runs: Path, p: float) -> list[rows.Prediction]:
 
 def of_model(model: str, folder: Path = rows.FOLDER) -> rows.Predictions | None:
     """One model's predictions; None before `policies` has written its rows, or where its runs are gone."""
-    measured, runs = rows.read(rows.Policies, f"policies-{model}.json", folder), place() / "batching" / model / "runs"
-    if not measured or not any(runs.glob("policies-*.npz")):
+    measured = rows.read(rows.Policies, f"policies-{model}.json", folder)
+    runs = folder_of(model, measured[0].variant) / "runs" if measured else None
+    if runs is None or not any(runs.glob("policies-*.npz")):
         return None
-    (one,) = measured
+    one = measured[0]
     return rows.Predictions(
         model=one.model,
         variant=one.variant,
