@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from accel.batching import Batcher
 from accel.batching.single import Single
 from accel.compilation import Arrays
 from accel.measurement import loop
@@ -45,6 +46,13 @@ class _BySample(Spin):
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         self._time.wait_until(self._time.now_ns() + self._by_sample[int(inputs["x"][0, 0])])
         return {"y": inputs["x"]}
+
+
+def batches(plan: Plan, batcher: Batcher, takes_ns: Callable[[int], int]) -> Trace:
+    """The plan through the product's loop and a batching policy in virtual time; takes_ns: by batch size."""
+    clock = FakeClock()
+    feed = Feed(Spin(clock, lambda call, n: takes_ns(n)), Pool(int(plan.sample_ids.max()) + 1))
+    return loop.run(plan, batcher, feed, clock, drain_ns=DRAIN_NS).trace
 
 
 def simulate(plan: Plan, service_ns: Int64, *, workers: int = 1, drain_ns: int = DRAIN_NS) -> Trace:

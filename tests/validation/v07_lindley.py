@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -12,17 +13,20 @@ import numpy as np
 
 from accel.analysis.online import goodput, keeps_up, latencies_s
 from accel.analysis.percentiles import quantile
-from accel.measurement.trace import OK, UNFINISHED, Trace
+from accel.batching.dynamic import Dynamic
+from accel.batching.window import Window
+from accel.measurement.trace import DROPPED, OK, UNFINISHED, Trace
 from accel.plugins import Named, make
 from accel.scenarios import Plan
 from tests.validation.experiment import Row
-from tests.validation.servers import lindley, simulate, stub
+from tests.validation.servers import batches, lindley, simulate, stub
 
 SERVICE_S = 0.002
 RHO = 0.7
 SCATTER = 0.3
 REQUESTS = {"virtual": 4000, "real": 6000}
 P50_S, P99_S = 50e-6, 500e-6
+SLO_S = 0.02
 PIECES = 20
 DRAIN_NS = 300_000_000
 CONFIDENCE = 0.99
@@ -32,7 +36,8 @@ Kind = Literal["virtual", "real"]
 
 def quick() -> list[Row]:
     """One, two and three workers with lognormal service times; on the virtual clock nothing may be off at all."""
-    return [*(row for workers in (1, 2, 3) for row in _rows(*_virtual(workers), workers, "virtual")), _undrained()]
+    alone = [row for workers in (1, 2, 3) for row in _rows(*_virtual(workers), workers, "virtual")]
+    return [*alone, _undrained(), _given_up(), _collected()]
 
 
 def full() -> Iterator[Row]:
@@ -115,6 +120,66 @@ def _undrained() -> Row:
         f"{missed} requests stay unanswered as by replay, p99 is infinite, and goodput counts none of them",
         f"{seen} unanswered of {len(trace)}, p99 {p99:g} s, goodput {good:g}/s",
         held and not keeps_up(trace.counted(), 3600.0),
+        "virtual",
+    )
+
+
+def _takes_ns(size: int) -> int:
+    return 1_000_000 + 500_000 * size
+
+
+def _given_up() -> Row:
+    """Twice as many requests as batches of four allow, of which the policy drops who would be late."""
+    policy = Dynamic(max_size=4, slo_s=SLO_S, drop="early", curve=tuple((n, _takes_ns(n) * 1e-9) for n in (1, 2, 3, 4)))
+    rate = 2 * 4 / (_takes_ns(4) * 1e-9)
+    plan = _plan(Named("server", {"rate": rate, "lead_s": 0.0, "tail_s": 0.0}), 1.5)
+    assert plan.due_ns is not None
+    trace = batches(plan, policy, _takes_ns)
+    late = _replayed_drops(plan.due_ns.tolist(), 4, round(SLO_S * 1e9))
+    seen = np.flatnonzero(trace.status == DROPPED).tolist()
+    counted = trace.counted()
+    good = goodput(counted, SLO_S, 1.0)
+    in_time = int((counted.status == OK).sum()) == good and math.isinf(quantile(latencies_s(trace), 0.9))
+    return _row(
+        f"1 worker, load 2, early drop at {SLO_S * 1e3:g} ms, {len(trace)} requests",
+        f"the very {len(late)} requests are dropped that replay drops; p90 is infinite, every answer is in time, and "
+        "the server keeps up",
+        f"{len(seen)} dropped, {'the same' if seen == late else 'others'}; goodput {good:g}; "
+        f"{'keeps up' if keeps_up(counted, SLO_S) else 'grows'}",
+        seen == late and len(late) > 100 and in_time and keeps_up(counted, SLO_S),
+        "virtual",
+    )
+
+
+def _replayed_drops(due: list[int], most: int, slo: int) -> list[int]:
+    """Early drop, written out a second time."""
+    late, free, head = [], 0, 0
+    while head < len(due):
+        now = max(free, due[head])
+        arrived = bisect_right(due, now)
+        while head < arrived:
+            left = arrived - head
+            alone_late = now + _takes_ns(1) > due[head] + slo
+            if now + _takes_ns(min(left, most)) <= due[head] + slo or (left < most and not alone_late):
+                break
+            late.append(head)
+            head += 1
+        take = min(arrived - head, most)
+        if take:
+            head, free = head + take, now + _takes_ns(take)
+    return late
+
+
+def _collected() -> Row:
+    """A policy that lets everybody wait for its timer is slow, but its waiting is no lateness of the harness (W9)."""
+    plan = _plan(Named("server", {"rate": 100.0}), 5.0)
+    trace = batches(plan, Window(size=64, timeout_s=SLO_S), _takes_ns).counted()
+    lag, least = int(trace.lag_ns().max()), int(trace.latency_ns.max())
+    return _row(
+        f"1 worker, load 0.2, a policy that collects for {SLO_S * 1e3:g} ms",
+        f"requests wait {SLO_S * 1e3:g} ms and longer, and the lag is 0",
+        f"latency up to {least * 1e-6:.1f} ms, lag up to {lag * 1e-3:.1f} µs",
+        lag == 0 and least >= SLO_S * 1e9,
         "virtual",
     )
 

@@ -71,6 +71,41 @@ BUGS: tuple[Bug, ...] = (
         red=("V7",),
     ),
     Bug(
+        name="dropped requests left out",
+        what="requests that the policy gave up don't enter the percentiles",
+        rule="3",
+        edits=(
+            Edit(
+                _ONLINE,
+                "    return np.where(counted.status == OK, counted.latency_ns * 1e-9, np.inf)",
+                "    counted = counted.where(counted.status != DROPPED)\n"
+                "    return np.where(counted.status == OK, counted.latency_ns * 1e-9, np.inf)",
+            ),
+        ),
+        red=("V7",),
+    ),
+    Bug(
+        name="dropping called growing",
+        what="a server that drops who would be late is said not to keep up",
+        rule="29",
+        edits=(Edit(_ONLINE, "np.any((counted.finished < 0) & ~given_up)", "np.any(counted.finished < 0)"),),
+        red=("V7",),
+    ),
+    Bug(
+        name="one too many dropped",
+        what="the loop drops one more than the policy said",
+        rule="design: who waits for whom",
+        edits=(Edit(_LOOP, "drop = min(decision.drop, count)", "drop = min(decision.drop + (count > 9), count)"),),
+        red=("V7",),
+    ),
+    Bug(
+        name="a timer called lag",
+        what="a policy's own waiting is called lateness of the harness",
+        rule="W9",
+        edits=(Edit("accel.measurement.trace", "if self.held is not None:", "if False:"),),
+        red=("V7",),
+    ),
+    Bug(
         name="one more reading of the clock",
         what="the loop does more for each request than it has to",
         rule="V11",
