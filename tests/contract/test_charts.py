@@ -197,12 +197,12 @@ def test_the_load_curve_dashes_what_is_simulated_and_says_so() -> None:
 
 
 def test_a_line_is_dashed_only_where_it_is_simulated() -> None:
-    from accel.report.charts.load_curve import _pieces
+    from accel.report.charts._load_lines import pieces
 
     values = [
         {"x": x, "how": how} for x, how in enumerate(["measured", "measured", "simulated", "measured", "measured"])
     ]
-    assert [(dashed, [v["x"] for v in piece]) for dashed, piece in _pieces(values)] == [
+    assert [(dashed, [v["x"] for v in piece]) for dashed, piece in pieces(values)] == [
         (False, [0, 1]),
         (True, [1, 2, 3]),
         (False, [3, 4]),

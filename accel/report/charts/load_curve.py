@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any, ClassVar
 
@@ -13,13 +12,12 @@ from accel.analysis.load_curve import LoadPoint
 from accel.report import words
 from accel.report.charts import Place, Traces
 from accel.report.charts._draw import data, finish, label, ticks_125
+from accel.report.charts._load_lines import SIMULATED, dots, in_doubt, origin, pieces, policy_of, series
 from accel.report.charts._theme import BAD, INK, MUTED, PAPER, colours, leading, scale, short
 from accel.units import show_seconds
 
 _MOST, _CEILING, _GAP_PX = 2, 6.0, 60
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
-_FIRST = ("single", "early_commit", "window", "dynamic", "bucketed")
-SIMULATED, MEASURED = "simulated", "measured"
 
 
 class LoadCurve(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +36,7 @@ class LoadCurve(msgspec.Struct, frozen=True, kw_only=True):
         guessed = any(p.simulated for p in found)
         drops = any(p.dropped > 0 for p in found)
         simulated = "Dashed: simulated from measured service times, not measured under load. " if guessed else ""
-        shaky = "Hollow: unstable, or too few requests for this percentile. " if any(map(_shaky, found)) else ""
+        shaky = "Hollow: unstable, or too few requests for this percentile. " if any(map(in_doubt, found)) else ""
         lost = "Who is given up counts as infinitely late. " if drops else ""
         return (
             f"Left, latency from schedule; a line that ends at the top goes on above it. {simulated}{shaky}{lost}"
@@ -112,15 +110,15 @@ class _Look(msgspec.Struct, frozen=True):
     def of(cls, conclusion: Conclusion, points: list[LoadPoint]) -> _Look:
         rows = {r.name: r for r in _rows(conclusion) if any(p.variant == r.name for p in points)}
         chosen = colours(conclusion, list(rows.values()))
-        shapes = {name: _SHAPES[i % len(_SHAPES)] for i, name in enumerate(dict.fromkeys(map(_label, points)))}
+        shapes = {name: _SHAPES[i % len(_SHAPES)] for i, name in enumerate(dict.fromkeys(map(policy_of, points)))}
         look = cls(words.slo_percentile(conclusion.record), {}, {}, {})
-        for name, line in _series(points).items():
+        for name, line in series(points).items():
             row = rows[line[0].variant]
             who = "original" if row.is_baseline else short(row.name, 18)
-            called = name if len(rows) == 1 else f"{who}: {_label(line[0])}"
+            called = name if len(rows) == 1 else f"{who}: {policy_of(line[0])}"
             called = called if called not in look.lines else name
             look.lines[called] = line
-            look.colours[called], look.shapes[called] = chosen[row.name], shapes[_label(line[0])]
+            look.colours[called], look.shapes[called] = chosen[row.name], shapes[policy_of(line[0])]
         return look
 
 
@@ -134,34 +132,7 @@ def _shown(conclusion: Conclusion) -> list[LoadPoint]:
     """Points of lines with at least two; a rate of zero or less is none."""
     names = [r.name for r in _rows(conclusion)]
     able = [p for p in conclusion.loads if p.variant in names and p.rate > 0 and math.isfinite(p.rate)]
-    return [p for line in _series(able).values() if len(line) > 1 for p in line]
-
-
-def _series(points: list[LoadPoint]) -> dict[str, list[LoadPoint]]:
-    """Name -> points of one variant and policy, by rate; measured and simulated ones may follow each other."""
-    variants = {p.variant for p in points}
-    found: dict[str, list[LoadPoint]] = {}
-    for p in sorted(points, key=lambda p: (*_rank(p), p.rate)):
-        found.setdefault(_label(p) if len(variants) == 1 else f"{p.variant}: {_label(p)}", []).append(p)
-    return found
-
-
-def _rank(point: LoadPoint) -> tuple[int, str, str]:
-    name = point.policy.name
-    return _FIRST.index(name) if name in _FIRST else len(_FIRST), _label(point), point.variant
-
-
-def _label(point: LoadPoint) -> str:
-    copies = f", {point.instances} instances" if point.instances > 1 else ""
-    return short(point.label) + copies
-
-
-def _how(point: LoadPoint) -> str:
-    return SIMULATED if point.simulated else MEASURED
-
-
-def _shaky(point: LoadPoint) -> bool:
-    return not point.simulated and (point.level != "valid" or not point.carried)
+    return [p for line in series(able).values() if len(line) > 1 for p in line]
 
 
 def _values(look: _Look, frame: _Frame, panel: str) -> list[dict[str, Any]]:
@@ -183,9 +154,9 @@ def _told(p: LoadPoint, late_ms: float) -> dict[str, Any]:
     """What a point says of itself when it is pointed at."""
     return {
         "variant": p.variant,
-        "policy": _label(p),
-        "how": _how(p),
-        "hollow": _shaky(p),
+        "policy": policy_of(p),
+        "how": origin(p),
+        "hollow": in_doubt(p),
         "ms": f"{late_ms:.3g}" if math.isfinite(late_ms) else "never",
         "good": f"{p.goodput:.3g}",
         "dropped": f"{100 * p.dropped:.2g} %",
@@ -217,35 +188,11 @@ def _marks(look: _Look, frame: _Frame, panel: str) -> list[Any]:
         some = [v for v in values if v["line"] == name]
         strong = line[0].policy.name == "dynamic"
         style = {"strokeWidth": 2.8 if strong else 1.5, "opacity": 1.0 if strong else 0.75}
-        for guessed, piece in _pieces(some):
+        for guessed, piece in pieces(some):
             dash = {"strokeDash": [5, 4]} if guessed else {}
             layers.append(data(piece).mark_line(**style, **dash).encode(**place))
-        layers += [dots.encode(**place, shape=shape, tooltip=shown) for dots in _dots(some, style["opacity"])]
+        layers += [mark.encode(**place, shape=shape, tooltip=shown) for mark in dots(some, style["opacity"])]
     return [*layers, *_simulated(look, values, frame)] if panel == "late" else layers
-
-
-def _pieces(values: list[dict[str, Any]]) -> list[tuple[bool, list[dict[str, Any]]]]:
-    """A line cut where it changes: (is it simulated, its points); a stretch with a simulated end is simulated."""
-    found: list[tuple[bool, list[dict[str, Any]]]] = []
-    for before, after in itertools.pairwise(values):
-        guessed = SIMULATED in (before["how"], after["how"])
-        if found and found[-1][0] == guessed:
-            found[-1][1].append(after)
-        else:
-            found.append((guessed, [before, after]))
-    return found
-
-
-def _dots(values: list[dict[str, Any]], opacity: float) -> list[Any]:
-    """Marks by kind: filled where it counts, hollow where it is in doubt, small where it is simulated."""
-    kinds = ((MEASURED, False), (MEASURED, True), (SIMULATED, False))
-    found = []
-    for how, hollow in kinds:
-        some = [v for v in values if v["how"] == how and v["hollow"] is hollow and not v["beyond"]]
-        mark = {"filled": False, "fill": PAPER, "strokeWidth": 1.7} if hollow else {"filled": True}
-        if some:
-            found.append(data(some).mark_point(size=30 if how == SIMULATED else 62, opacity=opacity, **mark))
-    return found
 
 
 def _simulated(look: _Look, values: list[dict[str, Any]], frame: _Frame) -> list[Any]:
