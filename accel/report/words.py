@@ -203,7 +203,8 @@ def what_it_is(variant: Variant) -> str:
     if variant.batching is not None:
         parts.append(policy(variant.batching))
     if variant.instances > 1:
-        parts.append(f"{variant.instances} instances")
+        where = {"threads": ", an engine each", "processes": ", a process each"}.get(variant.placement, "")
+        parts.append(f"{variant.instances} instances{where}")
     return " → ".join(parts)
 
 

@@ -257,7 +257,8 @@ def several(variant: Variant) -> dict[str, str]:
     if variant.placement == "shared":
         return env
     share = max(1, math.ceil(usable_cores() / variant.instances))
-    return env | {name: str(min(int(environment({})[name]), share)) for name in THREAD_VARIABLES}
+    usual = environment({})
+    return env | {name: str(min(int(usual[name]), share)) for name in THREAD_VARIABLES}
 
 
 def worst(witnesses: list[dict[str, Any]]) -> Level:
