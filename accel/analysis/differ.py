@@ -94,13 +94,18 @@ def _sizes(online: Seen, record: StudyRecord) -> Iterator[str]:
     elif held is not None:
         yield (
             f"In a batch job {role.batch_size} items go together; online a batch of `{role.variant}` holds "
-            f"{_number(held)} requests at that rate, since nobody waits for others."
+            f"{_number(held)} requests at that rate{_alone(role.policy)}."
         )
     if full is not None and full.low is not None and record.slo_s is not None and full.low > record.slo_s:
         yield (
             f"A batch of {role.batch_size} alone takes {_seconds(full)}, more than the limit, so online it can never "
             "be that large."
         )
+
+
+def _alone(policy: str) -> str:
+    """Why batches stay small, where the policy never lets anybody wait for others."""
+    return ", since nobody waits for others" if policy.startswith("dynamic") and "defer=True" not in policy else ""
 
 
 def _calls(batch: Row, online: Row) -> Iterator[str]:

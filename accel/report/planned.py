@@ -49,7 +49,7 @@ def _parts(plan: FleetPlan) -> Iterator[Any]:
     limit = f"p{100 * plan.slo.p:.6g} ≤ {show_seconds(plan.slo.seconds)}"
     yield styled(f"{_load(plan)} within {limit}", style="bold")
     yield styled("")
-    yield styled(f"{_replicas(fleet)} of {fleet.variant}, {said(fleet.policy)}", style="bold green")
+    yield styled(f"{_replicas(fleet)} of {fleet.variant}, {said(fleet.policy)}{_instances(fleet)}", style="bold green")
     yield _facts([*_about(plan, fleet)])
     if plan.others or plan.cannot:
         yield styled("")
@@ -75,6 +75,10 @@ def _replicas(fleet: Fleet) -> str:
     found = fleet.replicas
     word = "replica" if found.count == 1 else "replicas"
     return f"{found.count:,} {word} [{_range(found.fewest, found.most)}]"
+
+
+def _instances(fleet: Fleet) -> str:
+    return f", {fleet.instances} instances in each" if fleet.instances > 1 else ""
 
 
 def _range(fewest: int, most: int | None) -> str:

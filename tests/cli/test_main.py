@@ -54,6 +54,14 @@ def test_bench_passes_on_what_was_said_and_nothing_else(accel_cli: Accel, asked:
         assert unsaid not in asked
 
 
+def test_a_price_is_passed_on_and_a_wrong_one_refused_at_once(accel_cli: Accel, asked: dict[str, Any]) -> None:
+    assert accel_cli("bench", "m.onnx", "--price", "$0.20/h").code == 0
+    assert asked["price"] == "$0.20/h"
+    said = accel_cli("bench", "m.onnx", "--price", "cheap")
+    assert said.code == 2
+    assert "--price must be what an instance costs an hour" in said.sentence
+
+
 def test_bench_prints_table_and_the_pages_path(accel_cli: Accel, asked: dict[str, Any], tmp_path: Path) -> None:
     said = accel_cli("bench", "m.onnx")
     assert said.out == f"THE TABLE\nReport: {tmp_path}/out/report.html\n"

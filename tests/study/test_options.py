@@ -190,3 +190,10 @@ def test_a_default_folder_is_new_and_safe(tmp_path: Path, monkeypatch: pytest.Mo
     first.mkdir(parents=True)
     assert default_folder("../my net").name == "my-net-20260101-000000-2"
     assert default_folder("...").name.startswith("model-")
+
+
+def test_a_price_is_the_users_and_has_no_default() -> None:
+    assert resolve("m.onnx").price_per_h is None
+    assert resolve("m.onnx", price="$0.20/h").price_per_h == 0.2
+    with pytest.raises(InputError, match="--price must be what an instance costs an hour"):
+        resolve("m.onnx", price="0.2/day")
