@@ -3,9 +3,9 @@
     python -m benchmarks.batching.instances [--model ocr] [--seconds 1] [--blocks 3]
 
 Ways: one engine with all cores; one engine with as many callers as cores; an engine a core in threads; an engine a core
-in processes; for OpenVINO as many streams as cores. Each block opens every way in a process of its own, in random order,
-and runs batch jobs at each size and as many clients as cores, one request each. Every run is kept; started again, it
-goes on where it was.
+in processes; for OpenVINO as many streams as cores. Each block opens every way in a process of its own, in random
+order, and runs batch jobs at each size and as many clients as cores, one request each. Every run is kept; started
+again, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ def measured(model: str, seconds: float, blocks: int) -> Table:
             found.append(row(ready.prepared.variant.backend.name, name, traces[variant.name], subject, variant.name))
     return Table(
         about=(
-            f"{subject.record.name}, {cores} cores: items a second of batch jobs by batch size, and what {cores} clients "
-            f"get that ask one request each; medians of {blocks} blocks, every way in a process of its own."
+            f"{subject.record.name}, {cores} cores: items a second of batch jobs by batch size, and what {cores} "
+            f"clients get that ask one request each; medians of {blocks} blocks, every way in a process of its own."
         ),
         where=rows.Where.here(),
         rows=tuple(found),
