@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from accel import plugins
+from accel.analysis.percentiles import required
 from accel.batching import Batcher
 from accel.batching.dynamic import Dynamic
 from accel.batching.single import Single
@@ -28,7 +29,7 @@ PAYS = 0.10
 OVERLOAD, KEPT = 2.0, 0.95
 """At twice what the engine can do, so much of its capacity a policy should still answer in time."""
 _AS_GOOD, _FRESH = 0.98, 2
-_FEWER = REQUESTS // 2
+_MOST_REQUESTS = 20_000
 _BEST_TARGETS = 3
 LOOK_AHEAD_P = 0.9
 """At which quantile of its scatter a batch's time is looked ahead: with the median half of the requests that a drop
@@ -100,7 +101,7 @@ class _Search:
         self, times: ServiceTimes, p: float, slo_s: float, seed: int, workers: int, plain: bool = False
     ) -> None:
         self._times, self._p, self._slo_s, self._seed, self._workers = times, p, slo_s, seed, workers
-        self._plain = plain
+        self._plain, self._requests = plain, max(REQUESTS, min(required(p), _MOST_REQUESTS))
         self._curve = times.curve(LOOK_AHEAD_P)
         # Whoever waits until the last moment is late whenever the batch takes longer than expected.
         self._cautious = times.curve(1 - (1 - p) / 4)
@@ -110,10 +111,12 @@ class _Search:
         rough: dict[int, float] = {}
         for target in self._targets():
             near = max(rough.values(), default=0.0)
-            rough[target] = max(self._rate(policy, _FEWER, near) for policy in self._variants(target, _SCREENED))
+            rough[target] = max(
+                self._rate(policy, self._requests // 2, near) for policy in self._variants(target, _SCREENED)
+            )
         likely = sorted(rough, key=lambda target: -rough[target])[:_BEST_TARGETS]
         found = {
-            policy: self._rate(policy, REQUESTS, rough[policy.largest])
+            policy: self._rate(policy, self._requests, rough[policy.largest])
             for target in sorted(likely)
             for policy in self._variants(target, _RULES)
         }
@@ -127,7 +130,7 @@ class _Search:
 
     def fresh(self, policy: Batcher, near: float = 0.0) -> float:
         """Its rate at two other seeds: their mean."""
-        return sum(self._rate(policy, REQUESTS, near, seed=self._seed + 1 + i) for i in range(_FRESH)) / _FRESH
+        return sum(self._rate(policy, self._requests, near, seed=self._seed + 1 + i) for i in range(_FRESH)) / _FRESH
 
     def overload(self, policy: Batcher) -> float:
         """Goodput (1/s) at twice what the engine could do at all."""
