@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import Any
+
+import numpy.typing as npt
 
 from accel.analysis import Estimate
 from accel.analysis.online import Trial, enough, generator_was_late, read_trial
@@ -33,6 +36,7 @@ _LEAD_S = 0.5
 _START, _LOW = 0.75, 0.2
 """Where the search begins, as part of what the closed loop got; the second where single calls are now and then late."""
 _NAMED_SHARE = 0.4
+_GAP_S = 0.01
 _ALL_INVALID = "Not one trial of the search was valid, so it says nothing about the limit."
 _NO_TIME = "The budget ended before the search for the most requests within the limit: give more --budget."
 _PHASES: dict[Load, Phase] = {"search": "search", "fresh": "confirmation", "rate": "load", "closed loop": "load"}
@@ -79,10 +83,14 @@ class Drive:
 
     def _transport(self, live: Live) -> None:
         self._tell(f"the way there: {self.transport_call}")
-        single = Named("single_stream")
-        result, trace = self._runs.run(live, "transport", "measure", None, single, self._part(_TRANSPORT_S))
-        self.transport = quantile_estimate(trace.counted().ok().latency_ns * 1e-9, 0.5, unit="s")
-        if self.transport is None:
+        # Connections opened without a pause would fill the queue of those the server has yet to accept.
+        single = Named("single_stream", {} if self.server.live else {"gap_s": _GAP_S})
+        part_s = self._part(_TRANSPORT_S)
+        result, trace = self._runs.run(live, "transport", "measure", None, single, part_s, gently=True)
+        latency = trace.counted().ok().latency_ns * 1e-9
+        if len(latency):
+            self.transport = _median(latency)
+        else:
             self.notes.append(f"The way there couldn't be measured: {why(result, self._runs.errors(trace))}.")
 
     def _alone(self, live: Live) -> None:
@@ -93,7 +101,7 @@ class Drive:
         latency = trace.counted().ok().latency_ns * 1e-9
         if not len(latency):
             raise Stopped(f"not one request was answered: {why(result, self._runs.errors(trace))}")
-        self.service, self.service_p99 = (quantile_estimate(latency, p, unit="s") for p in (0.5, 0.99))
+        self.service, self.service_p99 = _median(latency), quantile_estimate(latency, 0.99, unit="s")
         self._alone_s = quantile(latency, 0.5)
         self._runs.client_s = (result.cpu_s or 0.0) / max(1, len(trace))
         if self.limit is None and not self.settings.rates:
@@ -110,6 +118,7 @@ class Drive:
         scenario = Named("closed_loop", {"k": clients})
         row = self._driven(live, f"closed-{clients}", "closed loop", scenario, self._part(_CLOSED_S), 0)[0]
         self._saturation = row.completed or 0.0
+        self._check_alive(row)
 
     def _named(self, live: Live) -> None:
         """The rates that the user gave, in their order, for equal shares of the time."""
@@ -173,8 +182,7 @@ class Drive:
         row, trial_read = self._driven(live, run_id, load, scenario, length_s, trial)
         if search is not None:
             search.tell(trial_read())
-        if row.unanswered > 0.5 * row.requests:
-            self._check_alive(run_id)
+        self._check_alive(row)
         return row
 
     def _driven(
@@ -213,11 +221,13 @@ class Drive:
 
         return row, read
 
-    def _check_alive(self, after: str) -> None:
-        """Whether it answers a single request; a server that doesn't is left alone."""
+    def _check_alive(self, after: Driven) -> None:
+        """After a load that mostly failed: a server that doesn't answer a single request either is left alone."""
+        if after.unanswered <= 0.5 * after.requests:
+            return
         silent = still_answers(self.server, self.bodies.bodies[0], self.settings.timeout_s)
         if silent:
-            raise Stopped(f"the endpoint no longer answered a single request after `{after}`: {silent}")
+            raise Stopped(f"the endpoint no longer answered a single request after `{after.run_id}`: {silent}")
 
     # --- time and bounds ---------------------------------------------------------------------------------------
 
@@ -230,6 +240,19 @@ class Drive:
 
     def _most(self) -> float:
         return MOST_RATE if self.server.local else ELSEWHERE_RATE
+
+
+def _median(latency_s: npt.NDArray[Any]) -> Estimate:
+    """The median, without an interval where too few calls carry one."""
+    few = Estimate(
+        value=quantile(latency_s, 0.5),
+        low=None,
+        high=None,
+        n=len(latency_s),
+        unit="s",
+        method=f"{len(latency_s)} requests are too few for an interval",
+    )
+    return quantile_estimate(latency_s, 0.5, unit="s") or few
 
 
 def _found(search: Search, flags: tuple[str, ...]) -> Found | None:

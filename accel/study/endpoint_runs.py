@@ -83,8 +83,13 @@ class Runs:
         scenario: Named,
         seconds: float,
         trial: int = 0,
+        *,
+        gently: bool = False,
     ) -> tuple[Result, Trace]:
-        """One run and its Result on disk; raises Stopped, with a failed Result on disk, if it couldn't be made."""
+        """One run and its Result on disk; raises Stopped, with a failed Result on disk, if it couldn't be made.
+
+        gently: a warm-up of three calls only, for calls that a server isn't made to take thousands of a second.
+        """
         turn = Turn(
             run_id=run_id,
             phase=phase,
@@ -94,6 +99,8 @@ class Runs:
             duration_s=seconds,
             trial=trial,
             role="baseline",
+            warmup_iterations=3 if gently else None,
+            warmup_s=0.0 if gently else None,
         )
         try:
             result = live.run(turn, reference=None, check_limit=0.0, common=self._result)

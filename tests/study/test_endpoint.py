@@ -80,6 +80,8 @@ def test_plain_json_without_a_limit_assumes_one(tmp_path: Path) -> None:
             server.json_url, [{"text": "a"}, {"text": "b"}], connections=2, budget="3s", out=tmp_path / "out"
         )
         assert {told["text"] for told in server.seen} == {"a", "b"}
+        # Opened one after another with pauses: a server's queue of connections is not flooded.
+        assert server.connections < 150
     assert found.slo_assumed
     assert found.slo is not None
     assert found.service is not None
@@ -193,3 +195,13 @@ def test_a_server_that_fails_its_first_request_is_not_driven(tmp_path: Path) -> 
 def test_wrong_arguments_are_said_before_anything_is_asked(given: dict[str, Any], said: str) -> None:
     with pytest.raises(accel.InputError, match=said):
         accel.bench_endpoint("http://127.0.0.1:1/v2/models/m", X, **given)
+
+
+def test_a_server_slower_than_the_limit_is_not_searched(tmp_path: Path) -> None:
+    with KnownServer(service_s=0.08, workers=4) as server:
+        found = drive(server, tmp_path / "out", slo="p90=50ms", budget="4s")
+    assert found.found is not None
+    assert found.found.claim == 0.0
+    assert "already takes longer" in found.found.method
+    assert found.service is not None
+    assert "No rate was within p90 <= 50 ms" in str(found)
