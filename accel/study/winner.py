@@ -101,7 +101,8 @@ def keep_winners(study: Study) -> None:
         if answer is None:
             continue
         prepared = find_prepared(study.folder, answer.winner)
-        if prepared is None:
+        # An original that was prepared but never answered is no winner to keep.
+        if prepared is None or study.conclusion.row(answer.winner).status != "ok":
             continue
         to = study.folder / "winner" / answer.target
         part = to.with_name(to.name + ".part")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import accel
 from accel.errors import InputError
 from accel.study.artefacts import find_prepared
 from accel.study.profiles import PROFILES
-from accel.study.winner import Winner, write_winner
+from accel.study.winner import Winner, keep_winners, write_winner
 from tests import small_models
 
 BACKENDS = ("onnxruntime", "openvino")
@@ -201,6 +202,23 @@ def test_a_lost_artefact_says_how_to_get_it_back(study: accel.Study, tmp_path: P
             winner.save(tmp_path / "new")
     finally:
         hidden.rename(winner.folder)
+
+
+def test_an_original_that_never_answered_is_not_kept(study: accel.Study, tmp_path: Path) -> None:
+    """It was prepared, but its first outputs took too long, as on a busy machine: the study still ends with a table."""
+    folder = tmp_path / "out"
+    shutil.copytree(study.folder, folder)
+    shutil.rmtree(folder / "winner")
+    for path in (folder / "runs").glob("*.json"):
+        data = msgspec.json.decode(path.read_bytes())
+        path.write_bytes(msgspec.json.encode({**data, "status": "failed", "reason": "did not answer within 26 s"}))
+    for path in (folder / "reference").glob("*.npz"):
+        path.unlink()
+    broken = accel.open_study(folder)
+    assert broken.conclusion.batch is not None
+    assert find_prepared(folder, broken.conclusion.batch.winner) is not None
+    keep_winners(broken)
+    assert not (folder / "winner" / "batch").exists()
 
 
 def test_a_model_of_a_fixed_batch_is_saved_and_checked_with_that_batch(bare: Path, tmp_path: Path) -> None:
