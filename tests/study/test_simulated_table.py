@@ -78,5 +78,6 @@ def test_agreement_is_five_per_cent_or_three_standard_errors() -> None:
         ).agrees
 
     assert [one(104.9, 0.1, 100), one(110, 4, 100), one(120, 1, None)] == ["yes", "yes", ""]
-    assert one(112, 3.5, 100).startswith("as one seed")
+    assert one(112, 3.9, 100) == "no, but one seed scatters as much (a)"
+    assert one(6, 0.1, 4).endswith("(b)")
     assert one(150, 2, 100) == "no"
