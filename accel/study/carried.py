@@ -18,12 +18,13 @@ from accel.measurement.trace import Trace
 from accel.plugins import Named
 from accel.recipe import Slo
 from accel.result import Result
-from accel.study.predict import capacity
+from accel.study.predict import REQUESTS, capacity
 from accel.study.retrace import times_of
 from accel.study.service_times import ServiceTimes
 from accel.units import show_seconds
 
 _SEEDS = (0, 1)
+_BEYOND, _MOST_REQUESTS = 10, 20_000
 _UNCALIBRATED = 0.2
 """How far (ln) a prediction may be off where no measured rate says so."""
 
@@ -76,6 +77,8 @@ def carried(row: Row, results: list[Result], record: StudyRecord, runs: Path, sl
 def _predicted(
     row: Row, online: Online, record: StudyRecord, slo: Slo, policy: Named, workers: int, times: ServiceTimes
 ) -> Carried | str:
+    if _requests(slo.p) > _MOST_REQUESTS:
+        return f"`{row.name}`: p{100 * slo.p:.6g} is rarer than its measured service times can foretell."
     there = _simulated(times, with_limit(policy, slo.seconds), slo.p, slo.seconds, workers)
     if there <= 0:
         alone = show_seconds(times.median_ns(1) * 1e-9)
@@ -124,8 +127,14 @@ def _scaled(online: Online, factor: float, simulated: float) -> Estimate:
 
 def _simulated(times: ServiceTimes, policy: Named, p: float, slo_s: float, workers: int) -> float:
     """Geometric mean over seeds; 0 if a seed finds no rate."""
-    found = [capacity(times, policy, p, slo_s, seed=seed, workers=workers) for seed in _SEEDS]
+    many = _requests(p)
+    found = [capacity(times, policy, p, slo_s, seed=seed, workers=workers, requests=many) for seed in _SEEDS]
     return math.exp(float(np.mean(np.log(found)))) if min(found) > 0 else 0.0
+
+
+def _requests(p: float) -> int:
+    """So many that ten lie beyond the percentile (rule 22), 4,000 at least."""
+    return max(REQUESTS, math.ceil(round(_BEYOND / (1 - p), 6)))
 
 
 def with_limit(policy: Named, slo_s: float) -> Named:

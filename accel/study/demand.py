@@ -141,9 +141,9 @@ def _rows(path: Path) -> tuple[Float, Float]:
     times: list[float] = []
     rates: list[float] = []
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        for number, row in enumerate(csv.reader(file), 1):
-            if number == 1 or not any(cell.strip() for cell in row):
-                continue
+        filled = ((n, row) for n, row in enumerate(csv.reader(file), 1) if any(cell.strip() for cell in row))
+        next(filled)  # the header
+        for number, row in filled:
             try:
                 time_s, rate = float(row[0]), float(row[1])
             except (ValueError, IndexError):

@@ -20,7 +20,7 @@ def test_a_steady_rate_is_one_window() -> None:
 
 
 def test_rates_run_along_lines_between_rows(tmp_path: Path) -> None:
-    found = demand(None, write(tmp_path / "day.csv", "time,rate", "0,100", "120,300", "240,0"), 60)
+    found = demand(None, write(tmp_path / "day.csv", "", "time,rate", "0,100", "", "120,300", "240,0"), 60)
     # From 100 to 300 in two minutes: 150 and 250 on average; then down to nothing: 225 and 75.
     assert found.rates.tolist() == pytest.approx([150, 250, 225, 75])
     assert (found.kind, found.duration_s) == ("rates", 240)

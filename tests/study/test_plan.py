@@ -114,6 +114,12 @@ def test_a_limit_nobody_keeps_is_one_sentence(folder: Path) -> None:
         plan(folder, rate=10, slo="p99=0.5ms")
 
 
+def test_a_percentile_beyond_the_evidence_is_refused(folder: Path) -> None:
+    assert plan(folder, rate=10, slo="p99.9=100ms").chosen.predicted
+    with pytest.raises(InputError, match=r"p99\.99 is rarer than its measured service times can foretell"):
+        plan(folder, rate=10, slo="p99.99=100ms")
+
+
 def test_a_variant_that_cannot_keep_the_limit_is_named(folder: Path) -> None:
     found = plan(folder, rate=10, slo="p90=4ms")
     assert any("`original` can't keep" in said for said in found.cannot)
