@@ -91,7 +91,7 @@ THEORY = (73.24, 204.5, 36.43)
 TUNED = "dynamic, as tuned"
 _STEP = 3.0
 """Requests/s: about what nine bisections of a bracket as wide as the engine is fast (1,360 to 1,600/s) tell apart."""
-_NOTES = """To agree is to be within 5 % or three standard errors. What doesn't, and why accel's figure is the one to go by:
+_NOTES = """To agree is to be within 5 % or three standard errors. What doesn't, and why accel's figure is to be used:
 
 (a) The research's figures come from one seed and nine bisection steps. A capacity of single requests, and the answers
 that a server gives before it drowns, differ from seed to seed by as much as they differ from the research's. For single
