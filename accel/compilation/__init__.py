@@ -63,6 +63,7 @@ class Backend(Protocol):
     extra: the accel-bench extra that installs it.
     slow_to_build (optional, False if absent): its compiler takes a minute or so; tried only while there is time.
     shares_process (optional, True if absent): several engines of it may live and run side by side in one process.
+    takes_turns (optional, False if absent): much of a run is Python, so that several in one process would take turns.
     plain (optional, False if absent): `open` reads data only, no pickle and no native code, so an artefact from
         elsewhere may be opened without --trust-file.
     env: environment variables a child must have *before* the runtime is imported.

@@ -146,7 +146,7 @@ def quiet(backend: Backend, instances: int) -> Backend:
 def _check_threads(backend: Backend, name: str) -> None:
     if not getattr(backend, "shares_process", True):
         raise VariantError(
-            f"several engines of the backend `{name}` can't live in one process as it is set",
+            f"several engines of the backend `{name}` can't live in one process",
             'Use placement = "processes".',
         )
 

@@ -100,7 +100,8 @@ def derived(parent: Variant, cores: int, *, quick: bool = False) -> list[Variant
     threads, compiles = getattr(backend, "threads", None), getattr(backend, "slow_to_build", False)
     if parent.instances > 1 or threads != 0 or (quick and compiles):
         return []
-    placement = "threads" if getattr(backend, "shares_process", True) else "processes"
+    apart = getattr(backend, "takes_turns", False) or not getattr(backend, "shares_process", True)
+    placement = "processes" if apart else "threads"
     found = [
         msgspec.structs.replace(parent, name=f"{parent.name}+{k}-instances", instances=k, placement=placement)
         for k in dict.fromkeys((2, cores if cores >= 4 else 2))

@@ -141,6 +141,7 @@ def speeds_by_hand(monkeypatch: pytest.MonkeyPatch, carries: Any) -> None:
 def test_what_is_derived_on_two_four_and_one_a_core() -> None:
     two = derived(Variant(name="a", backend=ORT), 2)
     assert [(v.name, v.instances, v.placement) for v in two] == [("a+2-instances", 2, "threads")]
+    assert [v.placement for v in derived(Variant(name="a", backend=Named("eager")), 2)] == ["processes"], "Python"
     four = derived(Variant(name="a", backend=OPENVINO), 4)
     assert [(v.name, v.instances, v.placement, v.backend.fields) for v in four] == [
         ("a+2-instances", 2, "threads", {}),
