@@ -17,8 +17,8 @@ from accel.study.predict import capacity, saturation
 from accel.study.service_times import ServiceTimes
 
 PEERS = ("early_commit", "window")
-_SIZES = (2, 4, 8, 10, 16, 32)
-_TIMERS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+_SIZES = (2, 4, 8, 16, 32)
+_TIMERS_S = (0.001, 0.002, 0.005, 0.01, 0.02)
 _QUANTILES = (0.99, 0.95, 0.9, 0.5)
 _ROOM = 1.1
 _FEWER = 2000
@@ -53,22 +53,22 @@ def field(times: ServiceTimes, *, wanted_p: float, slo_s: float, seconds: float,
     Raises ValueError if no policy meets the limit at any of the percentiles.
     """
     for p in [q for q in _QUANTILES if q <= wanted_p + 1e-9]:
+        alone = single(times, p=p, slo_s=slo_s, seed=seed)
         dynamic, verdict = tuned(times, p=p, slo_s=slo_s, seed=seed)
-        listed = [single(times, p=p, slo_s=slo_s, seed=seed), *(peer(n, times, p, slo_s, seed) for n in PEERS), dynamic]
-        able = tuple(c for c in listed if c.simulated > 0)
         # A peer that carries very little doesn't make the percentile a lower one for the others.
-        least = min((c.simulated for c in able if c.name not in PEERS), default=0.0)
-        if _ROOM * required(p) <= seconds * least:
-            most = max(saturation(times, size) for size in times.sizes)
-            return Field(
-                p=p,
-                slo_s=slo_s,
-                seconds=seconds,
-                curve=times.curve(),
-                saturation=most,
-                candidates=able,
-                verdict=verdict,
-            )
+        least = min((c.simulated for c in (alone, dynamic) if c.simulated > 0), default=0.0)
+        if _ROOM * required(p) > seconds * least:
+            continue
+        peers = [peer(name, times, p, slo_s, seed) for name in PEERS]
+        return Field(
+            p=p,
+            slo_s=slo_s,
+            seconds=seconds,
+            curve=times.curve(),
+            saturation=max(saturation(times, size) for size in times.sizes),
+            candidates=tuple(c for c in (alone, *peers, dynamic) if c.simulated > 0),
+            verdict=verdict,
+        )
     raise ValueError(f"No trial of {seconds:g} s carries a percentile within {slo_s:g} s. Use longer ones: --seconds.")
 
 
@@ -98,11 +98,11 @@ def peer(name: str, times: ServiceTimes, p: float, slo_s: float, seed: int) -> C
     """The best of a grid of sizes and timers; of those within 1 % the first, which is the smallest."""
     sizes = [s for s in _SIZES if s <= times.largest] or [1]
     timers = [t for t in _TIMERS_S if t < slo_s / 2]
-    tried = [
-        (capacity(times, batching, p, slo_s, seed=seed, requests=_FEWER), batching)
-        for size, timer in itertools.product(sizes, timers)
-        for batching in [Named(name, {"size": size, "timeout_s": timer})]
-    ]
+    tried: list[tuple[float, Named]] = []
+    for size, timer in itertools.product(sizes, timers):
+        batching = Named(name, {"size": size, "timeout_s": timer})
+        near = max((rate for rate, _ in tried), default=0.0) or None
+        tried.append((capacity(times, batching, p, slo_s, seed=seed, requests=_FEWER, near=near), batching))
     most = max(rate for rate, _ in tried)
     batching = next(batching for rate, batching in tried if rate >= 0.99 * most)
     return Candidate(name=name, batching=batching, simulated=capacity(times, batching, p, slo_s, seed=seed))
