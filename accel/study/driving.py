@@ -22,7 +22,7 @@ from accel.study.endpoint_runs import Runs, Settings, Stopped
 from accel.study.folder import StudyFolder
 from accel.study.live import Live, Target
 from accel.study.load import covering
-from accel.study.max_qps import MOST, Search
+from accel.study.max_qps import FRESH, MOST, Search
 from accel.study.serverlook import Server, still_answers
 
 MOST_RATE, MOST_REQUESTS = 10_000.0, 1_000_000
@@ -36,6 +36,7 @@ _LEAD_S = 0.5
 _START, _LOW = 0.75, 0.2
 """Where the search begins, as part of what the closed loop got; the second where single calls are now and then late."""
 _NAMED_SHARE = 0.4
+_FEWEST = 8
 _GAP_S = 0.01
 _ALL_INVALID = "Not one trial of the search was valid, so it says nothing about the limit."
 _NO_TIME = "The budget ended before the search for the most requests within the limit: give more --budget."
@@ -139,7 +140,9 @@ class Drive:
             return
         start = self._saturation or 1 / self._alone_s
         share = _START if self._alone_p_s <= limit.seconds else _LOW
-        search = Search(limit.p, limit.seconds, min(share * start, self._most()), self.settings.seed)
+        predicted = min(share * start, self._most())
+        most, fresh = trials_within(self._left_s(), 1.05 * enough(limit.p) / predicted)
+        search = Search(limit.p, limit.seconds, predicted, self.settings.seed, most=most, fresh=fresh)
         flags: tuple[str, ...] = ("unfinished",)
         try:
             flags = self._trials(live, search, limit)
@@ -154,7 +157,7 @@ class Drive:
             if rate > self._most():
                 return ("bounded",)
             number = 1 + len(search.trials)
-            share_s = self._left_s() / (MOST - len(search.trials)) - _AROUND_S
+            share_s = self._left_s() / (search.most - len(search.trials)) - _AROUND_S
             length_s = max(_SHORTEST_S, min(1.05 * enough(limit.p) / rate, share_s))
             if length_s + _AROUND_S > self._left_s() + 1.0:
                 return ("unfinished",)
@@ -240,6 +243,18 @@ class Drive:
 
     def _most(self) -> float:
         return MOST_RATE if self.server.local else ELSEWHERE_RATE
+
+
+def trials_within(left_s: float, needed_s: float) -> tuple[int, int]:
+    """How many trials, and how many of them fresh at the claim, so that each can be about as long as it needs to be.
+
+    A few long trials say more than many that are too short for the percentile; eight are the least for a fit.
+
+    >>> trials_within(110.0, 5.0), trials_within(40.0, 5.0), trials_within(600.0, 5.0)
+    ((16, 6), (8, 2), (20, 6))
+    """
+    most = min(MOST, max(_FEWEST, int(left_s / (needed_s + _AROUND_S))))
+    return most, FRESH if most >= _FEWEST + FRESH else 2
 
 
 def _median(latency_s: npt.NDArray[Any]) -> Estimate:
