@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
+import numpy as np
 
 from accel.batching import Decision, Waiting, taking
+
+_MOST = 4096
 
 
 class Bucketed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +28,7 @@ class Bucketed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     max_size: Annotated[int, msgspec.Meta(ge=1)] = 16
     tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
-    window: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 256
+    window: Annotated[int, msgspec.Meta(ge=1, le=_MOST)] = 256
     padding: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.25
 
     @property
@@ -38,14 +41,14 @@ class Bucketed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         seen = min(waiting.count, self.window)
         if waiting.costs is None or seen == 1:
             return taking(min(seen, self.max_size))
-        costs = waiting.first_costs(seen)
+        costs, place = np.array(waiting.first_costs(seen)), np.arange(seen)
+        shorter = costs < costs[0]
         # By length, and of equal ones the older nearer to the oldest of all.
-        shorter = sorted((i for i in range(seen - 1, 0, -1) if costs[i] < costs[0]), key=costs.__getitem__)
-        order = shorter + sorted((i for i in range(seen) if costs[i] >= costs[0]), key=costs.__getitem__)
-        low, high = self._around(len(shorter), [costs[i] for i in order])
+        order = np.argsort(costs * _MOST + np.where(shorter, _MOST - 1 - place, place))
+        low, high = self._around(int(shorter.sum()), costs[order].tolist())
         if high - low == 1:
             return taking(1)
-        return Decision(high - low, pick=tuple(sorted(order[low:high])))
+        return Decision(high - low, pick=tuple(sorted(order[low:high].tolist())))
 
     def _around(self, at: int, costs: Sequence[int]) -> tuple[int, int]:
         """From where to where (end excluded) the batch around `at` goes; costs ascending.
