@@ -27,9 +27,15 @@ def styled(words: str, style: str = "") -> Text:
 
 
 def fit(value: str, cell: int) -> str:
-    """Right-aligned; what is too long for its column loses thousands separators and leading zeros first."""
+    """Right-aligned; what is too long for its column loses thousands separators and leading zeros, then whole digits.
+
+    >>> fit("2,300,000-7,000,000", 10)
+    '   2.3M-7M'
+    """
     if len(value) >= cell:
         value = value.replace(",", "").replace("0.", ".")
+    if len(value) >= cell:
+        value = re.sub(r"\d{6,}", lambda number: f"{int(number[0]) / 1e6:.3g}M", value)
     return value.rjust(cell) if len(value) < cell else f" {value}"
 
 
