@@ -32,7 +32,8 @@ class LoadPoint(msgspec.Struct, frozen=True, kw_only=True):
     None where it lies among requests that were dropped or never answered, so it is above every limit.
     low, high: 95 % interval of the quantile over trials; None with fewer than three.
     goodput: requests a second answered within the limit. dropped: share of requests that the policy gave up.
-    utilisation: share of the time that its instances were busy. trials, n: how many, and how many requests in all.
+    utilisation: share of the time that its instances were busy; None where nothing counted was answered.
+    trials, n: how many trials, and requests in all.
     carried: enough requests in each trial for the quantile to be printed (rule 22). keeps_up: in every trial.
     simulated: from measured service times on a virtual clock (seconds of one prediction), not from a trial.
     """
@@ -81,6 +82,7 @@ def point(runs: Sequence[Run], *, p: float, slo_s: float) -> LoadPoint:
     across = quantile_across([r.latency_s for r in shown], p, unit="s") if len(shown) >= _ENOUGH else None
     first = runs[0].result
     policy = first.batching or Named("single")
+    busy_shares = [share for r in shown if (share := _busy_share(r)) is not None]
     median_s, quantile_s = (float(np.median(np.array([quantile(r.latency_s, q) for r in shown]))) for q in (0.5, p))
     return LoadPoint(
         variant=first.variant.name,
@@ -91,7 +93,7 @@ def point(runs: Sequence[Run], *, p: float, slo_s: float) -> LoadPoint:
         p50_s=_finite(median_s),
         goodput=float(np.mean([t.goodput for t in found])),
         dropped=_share_dropped(shown),
-        utilisation=float(np.mean([_busy_share(r) for r in shown])),
+        utilisation=float(np.mean(busy_shares)) if busy_shares else None,
         level=level,
         low=None if across is None else across.low,
         high=None if across is None else across.high,
@@ -118,10 +120,10 @@ def trial_of(run: Run, *, p: float, slo_s: float) -> Trial:
     )
 
 
-def _busy_share(run: Run) -> float:
-    """As at the claim (`accel.analysis.busy`); 0 where nothing was answered."""
+def _busy_share(run: Run) -> float | None:
+    """As at the claim (`accel.analysis.busy`); None where no counted request was answered."""
     found = None if run.trace is None else busy(run.trace, run.result.variant.instances)
-    return 0.0 if found is None else min(1.0, float(np.mean(found)))
+    return None if found is None else min(1.0, float(np.mean(found)))
 
 
 def _share_dropped(runs: Sequence[Run]) -> float:

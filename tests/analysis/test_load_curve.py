@@ -93,6 +93,12 @@ def test_utilisation_is_the_share_of_time_in_service_of_each_instance() -> None:
     assert two.instances == 2
 
 
+def test_where_nothing_was_answered_nothing_is_known_but_the_drops() -> None:
+    found = point([run([math.inf] * 100)], p=0.9, slo_s=SLO_S)
+    assert (found.quantile_s, found.p50_s, found.utilisation) == (None, None, None)
+    assert (found.goodput, found.dropped) == (0.0, 1.0)
+
+
 def test_three_trials_have_an_interval_over_trials() -> None:
     found = point([run([s] * 200, trial=i) for i, s in enumerate((0.004, 0.005, 0.00625))], p=0.9, slo_s=SLO_S)
     assert found.quantile_s == pytest.approx(0.005), "the geometric mean"
