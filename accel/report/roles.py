@@ -18,7 +18,9 @@ _EMPTY = Cell(value=words.NOTHING)
 
 
 class RoleLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One winner in both roles. won: in which ("batch", "online", "both"); missing: what there is no evidence for."""
+    """One winner in both roles. won: in which ("batch", "online", "both"); missing: what there is no evidence for, as
+    far as it isn't said already.
+    """
 
     name: str
     won: str
@@ -126,7 +128,7 @@ def _line(name: str, role: Role, won: str, roles: Roles) -> RoleLine:
             share(role.slo_cost),
             Cell(value=words.seconds_or_dash(role.start_s)),
         ),
-        missing=role.missing,
+        missing=tuple(text for text in role.missing if text not in roles.why),
     )
 
 

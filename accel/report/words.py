@@ -37,7 +37,17 @@ def value_of(estimate: Estimate | None, scale: float = 1.0) -> str:
     half = None if estimate is None else half_width(estimate)
     if estimate is None or half is None:
         return NOTHING
-    return rounded(estimate.value / scale, half / scale)
+    return _shown(estimate.value / scale, half / scale)
+
+
+def _shown(value: float, half: float) -> str:
+    """Rounded by its interval; what would become nothing but zeros keeps two digits.
+
+    >>> _shown(0.0000141, 0.000005), _shown(0.0, 1e-9)
+    ('1.4e-05', '0.0000')
+    """
+    text = rounded(value, half)
+    return text if not value or float(text.replace(",", "")) else f"{value:.2g}"
 
 
 def ends_of(estimate: Estimate | None, scale: float = 1.0, *, short: bool = False) -> str:
@@ -47,7 +57,7 @@ def ends_of(estimate: Estimate | None, scale: float = 1.0, *, short: bool = Fals
         return ""
     half = max(half, 0.02 * abs(estimate.value)) if short else half
     low, high = (
-        rounded(end / scale, half / scale) if end is not None and math.isfinite(end) else "?"
+        _shown(end / scale, half / scale) if end is not None and math.isfinite(end) else "?"
         for end in (estimate.low, estimate.high)
     )
     return f"{low}–{high}"

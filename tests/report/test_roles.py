@@ -36,6 +36,13 @@ def test_two_winners_are_two_lines_with_what_is_missing() -> None:
     assert found.variants == ("ORT INT8", "OpenVINO INT8")
 
 
+def test_what_the_sentences_say_already_is_not_said_again() -> None:
+    said = "How busy it is, nobody knows."
+    one = msgspec.structs.replace(example.role("online"), missing=(said, "And this."))
+    found = section(example.roles(batch=None, online=one, why=(said,)))
+    assert found.lines[0].missing == ("And this.",)
+
+
 def test_nothing_that_is_none_is_shown() -> None:
     bare = dict.fromkeys(("items", "job_s", "rate", "p50_s", "p99_s", "utilisation", "start_s", "slo_cost", "cost"))
     empty = msgspec.structs.replace(example.role("online"), batch_size=None, policy="", **bare)

@@ -26,6 +26,7 @@ def estimate(value: float, low: float | None, high: float | None) -> Estimate:
         (estimate(7.43, 7.1, 7.8), "7.4", "7.1–7.8"),
         (estimate(15_912.0, 15_400.0, 16_400.0), "15,900", "15,400–16,400"),
         (estimate(7.43, 7.1, None), "7.4", "7.1–?"),
+        (estimate(1.41e-05, 0.8e-05, 2.4e-05), "1.4e-05", "8e-06–2.4e-05"),
         (estimate(7.43, None, None), "–", ""),
         (estimate(math.nan, 1.0, 2.0), "–", ""),
         (estimate(7.43, 7.1, math.inf), "7.4", "7.1–?"),
