@@ -129,6 +129,20 @@ def test_profiles_that_search_keep_room_for_it() -> None:
     assert spent.allows_confirmation(60.0)
 
 
+def test_the_load_curve_has_its_share_kept_and_takes_no_more_than_an_eighth() -> None:
+    """Of 1,000 s: confirmations end 50 s before the end; trials may take 120 s from the phase's begin on."""
+    watch, shared = Watch(), PROFILES["shared"]
+    budget = Budget(1000.0, now=watch)
+    watch.now += 900
+    assert budget.allows_confirmation(50.0, load_share=shared.load_share)
+    assert not budget.allows_confirmation(51.0, load_share=shared.load_share)
+    assert budget.allows_load(shared, 900.0, 100.0)
+    assert not budget.allows_load(shared, 900.0, 101.0), "that is beyond the end"
+    assert budget.allows_load(shared, 800.0, 20.0)
+    assert not budget.allows_load(shared, 800.0, 21.0), "100 s of 120 s are spent"
+    assert QUICK.load_share == 0.0, "a quick study keeps no time for it"
+
+
 def test_finalists_shrink_with_the_time_that_is_left_but_never_to_none() -> None:
     watch = Watch()
     many = Budget(3000.0, now=watch).finalists(QUICK)
@@ -178,7 +192,8 @@ def test_no_sequence_of_steps_overruns_however_wrong_the_estimates_are(
             budget.allows_tuning(profile, seconds),
             budget.allows_block(i % 3, profile, seconds),
             budget.allows_search(profile, seconds),
-            budget.allows_confirmation(seconds),
+            budget.allows_confirmation(seconds, load_share=profile.load_share),
+            budget.allows_load(profile, 0.9 * budget.elapsed_s(), seconds),
             budget.allows_rest(seconds),
         )
         if asks[i % len(asks)]:
