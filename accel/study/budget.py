@@ -131,7 +131,7 @@ class Budget:
     def allows_load(self, profile: Profile, begun_s: float, seconds: float) -> bool:
         """True if trials of the load curve that take `seconds` fit; its phase began `begun_s` into the study.
 
-        It has its share, and an eighth or so of the budget if that is more and nobody else needs it.
+        It has its share, and 12 % of the budget if that is more and nobody else needs it.
         """
         most_s = max(profile.load_share, _MOST_LOAD) * self.total_s
         return self.fits(seconds) and self.elapsed_s() + seconds - begun_s <= most_s
