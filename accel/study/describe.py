@@ -24,6 +24,7 @@ def describe_plan(record: StudyRecord, options: Options) -> str:
     ]
     for variant in record.variants:
         parts = " -> ".join(str(p) for p in (*variant.compression, variant.backend))
+        parts += f", {variant.instances} instances ({variant.placement})" if variant.instances > 1 else ""
         refusal = why_not(variant, facts, record.machine)
         mark = " (baseline)" if variant.name == record.baseline else ""
         mark += f"  not tried: {refusal.reason}. {refusal.next_step}".rstrip() if refusal is not None else ""
@@ -38,7 +39,7 @@ def _spent(profile: Profile, budget_s: float, *, online: bool) -> list[str]:
     screening_s = profile.screening_share * budget_s
     lines = [
         f"budget {show_seconds(budget_s)}, profile {profile.name}: up to {show_seconds(screening_s)} for preparing and "
-        f"screening, then batch sizes, up to {profile.most_blocks} interleaved blocks of the baseline (twice) and up "
+        f"screening, then batch sizes and instances, up to {profile.most_blocks} interleaved blocks of the baseline (twice) and up "
         f"to {profile.finalists} finalists, then {profile.confirmations} fresh confirmations of the winner.",
         f"  a block of {2 + profile.finalists} turns: about {show_seconds(_block_s(profile, online=online))}; a slow "
         "model's is longer, and then fewer are made",
