@@ -125,6 +125,15 @@ def rate_of(cell: Cell) -> float:
     return 0.0 if cell.online is None else cell.online.max_qps
 
 
+def three(value: float) -> str:
+    """Three digits, with commas.
+
+    >>> three(1034.2), three(0.12345)
+    ('1,030', '0.123')
+    """
+    return f"{float(f'{value:.3g}'):,.10g}"
+
+
 def _best(cells: Sequence[Cell], number: Any) -> Cell | None:
     """The best of those whose outputs weren't found worse than allowed."""
     able = [c for c in cells if number(c) > 0 and (c.quality is None or c.quality.outcome != "fails")]
@@ -144,7 +153,7 @@ def _sentence(cells: Sequence[Cell], batch: Cell | None, online: Cell | None) ->
         base = number(original) if original is not None else 0.0
         times = f", {number(best) / base:.2g}× the original" if base and best is not original else ""
         name = "the original" if best.original else f"`{best.variant}`"
-        said.append(f"{what}: {name} gives {number(best):.3g} {unit}{times}.")
+        said.append(f"{what}: {name} gives {three(number(best))} {unit}{times}.")
     return " ".join(said)
 
 
@@ -175,8 +184,8 @@ def _with_batch(line: Line, batch: Batch) -> Line:
     rates = sorted(batch.items_per_s)
     return msgspec.structs.replace(
         line,
-        batch=f"{statistics.median(rates):.3g}",
-        batch_ends=f"{rates[0]:.3g}–{rates[-1]:.3g}",
+        batch=three(statistics.median(rates)),
+        batch_ends=f"{three(rates[0])}–{three(rates[-1])}",
         batch_size=f"batches of {batch.size}",
         doubts=(*line.doubts, *_doubt("batch", batch.validity)),
     )
@@ -184,13 +193,13 @@ def _with_batch(line: Line, batch: Batch) -> Line:
 
 def _with_online(line: Line, cell: Cell, online: Online) -> Line:
     p50, there = ("" if not x else show_seconds(statistics.median(x)) for x in (online.there_p50_s, online.there_s))
-    ends = "–".join("?" if end is None else f"{end:.3g}" for end in (online.crossing.low, online.crossing.high))
+    ends = "–".join("?" if end is None else three(end) for end in (online.crossing.low, online.crossing.high))
     items = items_of(cell)
     level = () if online.level == "valid" else (f"online {online.level}",)
     return msgspec.structs.replace(
         line,
         alone=show_seconds(statistics.median(online.alone_s)),
-        online=f"{online.max_qps:.3g}" if online.max_qps > 0 else "none",
+        online=three(online.max_qps) if online.max_qps > 0 else "none",
         online_ends=ends if online.max_qps > 0 else "",
         policy=words.policy(online.policy),
         there=f"{p50} / {there}" if p50 and there else "",

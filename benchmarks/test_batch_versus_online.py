@@ -41,9 +41,12 @@ SECONDS = float(os.environ.get("ACCEL_BENCH_SECONDS", "1"))
 TRIALS = int(os.environ.get("ACCEL_BENCH_TRIALS", "4"))
 TRIAL_SECONDS = float(os.environ.get("ACCEL_BENCH_TRIAL_SECONDS", "4"))
 SIZES = tuple(int(size) for size in os.environ.get("ACCEL_BENCH_SIZES", "1,2,4,8,16,32").split(","))
-FRESH = 2
+FRESH = 1
+_LONGER = 2.0
+"""Trials of a slow model are up to so many times as long."""
 _QUANTILES = (0.99, 0.95, 0.9, 0.5)
 _LOOK = 0.4
+_ROOM = 1.1
 _told_s = 0.0
 
 
@@ -129,7 +132,7 @@ def stream_turn(entry: Entry, number: int) -> Turn:
 def served(entry: Entry, alone: list[tuple[Result, float]]) -> cells.Online:
     """The search for the highest rate within the limit, with the policy that the tuner proposes."""
     times = ServiceTimes(curve(entry.runner, _LOOK * SECONDS, SIZES, name=entry.ready.name, twice=False))
-    p, slo_s = limit(entry, times)
+    p, slo_s, seconds = limit(entry, times)
     choice = choose(times, p=p, slo_s=slo_s, seed=entry.subject.record.seed, plain=True)
     predicted = choice.rate or 0.2e9 / times.median_ns(1)
     search = Search(
@@ -138,7 +141,7 @@ def served(entry: Entry, alone: list[tuple[Result, float]]) -> cells.Online:
     made: list[tuple[Result, Trace, str]] = []
     while (rate := search.ask()) is not None:
         phase = search.phase
-        result, trace = entry.runner.run(trial_turn(entry, choice.policy, rate, slo_s, len(made)))
+        result, trace = entry.runner.run(trial_turn(entry, choice.policy, rate, slo_s, seconds, len(made)))
         made.append((result, trace, phase))
         search.tell(
             read_trial(
@@ -187,22 +190,22 @@ def _online(
     )
 
 
-def limit(entry: Entry, times: ServiceTimes) -> tuple[float, float]:
-    """The recipe's limit, at the highest percentile that the trials of the first cell measured carry: the same for all
-    cells of a model, or they could not be compared.
+def limit(entry: Entry, times: ServiceTimes) -> tuple[float, float, float]:
+    """The recipe's limit (s), at the highest percentile that the trials of the first cell measured carry, and how long
+    they are counted (s): the same for all cells of a model, or they could not be compared.
     """
     kept = entry.folder / f"limit-{TRIAL_SECONDS:g}s.json"
     if not kept.is_file():
-        record = entry.subject.record
+        record, rate = entry.subject.record, 0.7e9 / times.median_ns(1)
         slo_s = record.slo_s or 4 * times.median_ns(1) * 1e-9
-        requests = 0.7 * TRIAL_SECONDS * 1e9 / times.median_ns(1)
-        able = [q for q in _QUANTILES if q <= record.slo_p + 1e-9 and required(q) <= requests]
-        write_atomically(kept, msgspec.json.encode((max(able, default=0.5), slo_s)))
-    p, slo_s = msgspec.json.decode(kept.read_bytes(), type=tuple[float, float])
-    return p, slo_s
+        seconds = min(max(TRIAL_SECONDS, _ROOM * required(0.9) / rate), _LONGER * TRIAL_SECONDS)
+        able = [q for q in _QUANTILES if q <= record.slo_p + 1e-9 and _ROOM * required(q) <= rate * seconds]
+        write_atomically(kept, msgspec.json.encode((max(able, default=0.5), slo_s, round(seconds, 1))))
+    p, slo_s, seconds = msgspec.json.decode(kept.read_bytes(), type=tuple[float, float, float])
+    return p, slo_s, seconds
 
 
-def trial_turn(entry: Entry, policy: Named, rate: float, slo_s: float, number: int) -> Turn:
+def trial_turn(entry: Entry, policy: Named, rate: float, slo_s: float, seconds: float, number: int) -> Turn:
     """One server trial."""
     return Turn(
         run_id=f"server-{entry.ready.name}-{TRIAL_SECONDS:g}s-{number}",
@@ -210,6 +213,6 @@ def trial_turn(entry: Entry, policy: Named, rate: float, slo_s: float, number: i
         target="online",
         scenario=server_at(rate, slo_s),
         batching=policy,
-        duration_s=TRIAL_SECONDS,
+        duration_s=seconds,
         trial=500 + number,
     )
