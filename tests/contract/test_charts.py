@@ -228,6 +228,16 @@ def test_what_is_in_doubt_is_hollow() -> None:
     assert [(r["policy"], r["x"]) for rows in hollow for r in rows] == [("window 16", 684.0)]
 
 
+def test_an_invalid_trial_is_not_drawn() -> None:
+    chart = plugins.load("charts", "load_curve")()
+    points = example.load_points(simulated=())
+    bad = (msgspec.structs.replace(points[3], level="invalid"), *points[:3], *points[4:])
+    spec = chart.spec(example.conclusion(loads=bad), {}, 960)
+    drawn = {(r["policy"], r["x"]) for _, rows in lines_of(spec, 1) for r in rows}
+    assert ("single", points[2].rate) in drawn
+    assert ("single", points[3].rate) not in drawn
+
+
 def test_variants_keep_their_colours_and_policies_their_shapes() -> None:
     chart = plugins.load("charts", "load_curve")()
     both = (*example.load_points(), *example.load_points("torch eager")[:10])

@@ -129,9 +129,9 @@ def _rows(conclusion: Conclusion) -> list[Row]:
 
 
 def _shown(conclusion: Conclusion) -> list[LoadPoint]:
-    """Points of lines with at least two; a rate of zero or less is none."""
+    """Points of lines with at least two; invalid ones count nowhere."""
     names = [r.name for r in _rows(conclusion)]
-    able = [p for p in conclusion.loads if p.variant in names and p.rate > 0 and math.isfinite(p.rate)]
+    able = [p for p in conclusion.loads if p.variant in names and 0 < p.rate < math.inf and p.level != "invalid"]
     return [p for line in series(able).values() if len(line) > 1 for p in line]
 
 
