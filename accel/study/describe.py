@@ -39,8 +39,9 @@ def _spent(profile: Profile, budget_s: float, *, online: bool) -> list[str]:
     screening_s = profile.screening_share * budget_s
     lines = [
         f"budget {show_seconds(budget_s)}, profile {profile.name}: up to {show_seconds(screening_s)} for preparing and "
-        f"screening, then batch sizes and instances, up to {profile.most_blocks} interleaved blocks of the baseline (twice) and up "
-        f"to {profile.finalists} finalists, then {profile.confirmations} fresh confirmations of the winner.",
+        f"screening, then batch sizes and instances, up to {profile.most_blocks} interleaved blocks of the baseline "
+        f"(twice) and up to {profile.finalists} finalists, then {profile.confirmations} fresh confirmations of the "
+        "winner.",
         f"  a block of {2 + profile.finalists} turns: about {show_seconds(_block_s(profile, online=online))}; a slow "
         "model's is longer, and then fewer are made",
     ]
