@@ -27,7 +27,7 @@ from accel.analysis.online import Trial, generator_was_late, goodput, read_trial
 from accel.errors import AccelError
 from accel.measurement.trace import DROPPED, Trace
 from accel.plugins import Named
-from accel.result import Result, write_atomically
+from accel.result import Level, Result, write_atomically
 from accel.study.live import Turn
 from accel.study.load import server_at
 from accel.study.max_qps import Search
@@ -135,16 +135,19 @@ class Experiment:
         rate = self._rounded(2 * self.field.saturation)
         ways = {drop: Named("dynamic", {**best.batching.fields, "drop": drop}) for drop in ("early", "none")}
         good: dict[str, list[float]] = {drop: [] for drop in ways}
+        levels: dict[str, list[Level]] = {drop: [] for drop in ways}
         for number in range(_OVERLOADS):
             for drop in shuffled(list(ways), seed=self.record.seed, block=9000 + number):
                 run_id = f"overload-{drop}-{number}"
-                _, trace = self._server(run_id, ways[drop], rate, trial=5000 + number, phase="load")
+                result, trace = self._server(run_id, ways[drop], rate, trial=5000 + number, phase="load")
+                levels[drop].append(result.validity)
                 good[drop].append(goodput(trace.counted(), self.field.slo_s))
         return tuple(
             rows.Overload(
                 drop=drop,
                 rate=rate,
                 goodputs=tuple(good[drop]),
+                levels=tuple(levels[drop]),
                 simulated=simulated_goodput(
                     self.times, plugins.make("batching", way), rate, self.field.slo_s, seed=self.record.seed
                 ),

@@ -79,9 +79,10 @@ def overload(found: Sequence[rows.Policies]) -> list[str]:
         for row in one.overload:
             share = sum(row.goodputs) / len(row.goodputs) / dynamic.crossing.value
             spread = f"{min(row.goodputs):.4g} to {max(row.goodputs):.4g}"
+            doubt = next((f", {word}" for word in ("invalid", "unstable") if word in row.levels), "")
             holds = ("yes" if share >= GOOD else MISSES) if row.drop != "none" else ""
             lines.append(
-                f"| {one.model} | {row.drop} | {row.rate:.4g} | {spread} | {percent(share)} | "
+                f"| {one.model} | {row.drop} | {row.rate:.4g} | {spread}{doubt} | {percent(share)} | "
                 f"{percent(row.simulated / dynamic.crossing.value)} | {holds} |"
             )
     if not lines:

@@ -71,12 +71,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overload(msgspec.Struct, frozen=True, kw_only=True):
-    """What came through at twice saturation: goodput (1/s) of each run, and what the simulator expected."""
+    """What came through at twice saturation: goodput (1/s) and validity of each run, and what the simulator expected."""
 
     drop: str
     rate: float
     goodputs: tuple[float, ...]
     simulated: float
+    levels: tuple[Level, ...] = ()
 
 
 class Policies(msgspec.Struct, frozen=True, kw_only=True):
