@@ -71,7 +71,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overload(msgspec.Struct, frozen=True, kw_only=True):
-    """What came through at twice saturation: goodput (1/s) and validity of each run, and what the simulator expected."""
+    """What came through at twice saturation: goodput (1/s) and validity of each run; what the simulator expected."""
 
     drop: str
     rate: float
