@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import math
 import shlex
+from itertools import pairwise
 from typing import Literal
 
 from accel.analysis import Estimate
@@ -298,7 +299,7 @@ def study_folder(record: StudyRecord) -> str:
         words = shlex.split(record.command)
     except ValueError:
         return "."
-    for here, following in zip(words, [*words[1:], ""], strict=True):
+    for here, following in pairwise([*words, ""]):
         if here in ("--out", "-o") and following:
             return following
         if here.startswith("--out="):

@@ -81,6 +81,7 @@ def test_a_million_items_and_what_they_cost() -> None:
         ("accel bench demo", "."),
         ("accel bench 'unfinished", "."),
         ("accel bench --out", "."),
+        ("", "."),
     ],
 )
 def test_the_study_is_where_its_command_put_it(command: str, folder: str) -> None:
