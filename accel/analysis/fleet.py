@@ -19,10 +19,11 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     """Replicas of one variant at the highest rate of the load.
 
     capacity: what one replica carries within the limit (1/s), measured or predicted; note: how the number came about.
-    scaling: its headroom, spare and start. per_million: what a million predictions cost at that rate, in
+    scaling: its headroom, spare and start. per_million: what a million predictions cost at its mean rate, in
     `FleetPlan.unit`; per_day: what the replicas cost in a day, called or not.
     p_quantile_s: the limit's quantile of latency (s) at a replica then, simulated; with_one_gone_s: when one failed and
-    the rest share its requests. Both None where no trace of the variant is left to simulate with.
+    the rest share its requests, None where they are too many for the rest. Both None where no trace of the variant is
+    left to simulate with.
     late_if_lost: requests beyond what the rest carry while a failed replica is replaced.
     """
 
@@ -91,8 +92,11 @@ class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def paid(found: Count, price_per_h: float | None) -> tuple[Estimate, Estimate]:
-    """Cost of a million predictions at that rate, and of a day; the ends are those of fewest and most replicas."""
+def paid(found: Count, price_per_h: float | None, mean: float | None = None) -> tuple[Estimate, Estimate]:
+    """Cost of a million predictions, and of a day; the ends are those of fewest and most replicas.
+
+    mean: requests/s over the whole load, where its highest rate, which the replicas are for, isn't there all the time.
+    """
     price, unit = (PER_SECOND, "instance-seconds") if price_per_h is None else (price_per_h, "price units")
     method = "by replicas at the ends of the capacity's interval"
 
@@ -108,7 +112,7 @@ def paid(found: Count, price_per_h: float | None) -> tuple[Estimate, Estimate]:
             validity=found.utilisation.validity,
         )
 
-    return estimate(MILLION * endpoint_per_request(found.rate, 1, price)), estimate(24 * price)
+    return estimate(MILLION * endpoint_per_request(mean or found.rate, 1, price)), estimate(24 * price)
 
 
 def hours(rates: Sequence[float], window_s: float, hour_s: float, capacity: Estimate, scaling: Scaling) -> list[Hour]:

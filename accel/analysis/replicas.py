@@ -103,21 +103,26 @@ def lost_one(rate: float, found: int, capacity: float, scaling: Scaling) -> floa
     return late_requests(rate, found - 1, capacity, scaling.delay_s)
 
 
-def growth_of(rates: Sequence[float], step_s: float, delay_s: float, noise: float = 0.0) -> float:
+def growth_of(
+    rates: Sequence[float], step_s: float, delay_s: float, noise: float = 0.0, *, carried: float = 0.0
+) -> float:
     """The fastest growth (share a second) over a stretch of `delay_s`, in rates on an even grid; 0 if it never grows.
 
     noise: variance of a window's rate over the rate, where windows were counted (index of dispersion / window): a rise
     counts as far as it exceeds three standard deviations on both sides, since the next burst is no trend.
+    carried: what one replica carries; one is always up, so a rise counts from there where it begins below.
 
     >>> round(growth_of([100, 110, 100, 130], 60, 60) * 60, 6)
     0.3
+    >>> growth_of([0.01, 1000], 60, 60, carried=1000), round(growth_of([0.01, 1000], 60, 60, carried=800) * 60, 6)
+    (0.0, 0.25)
     """
     ahead = max(1, round(delay_s / step_s))
     steepest = 0.0
     for now, later in zip(rates, rates[ahead:], strict=False):
-        if now > 0:
+        if max(now, carried) > 0:
             least = later - _CERTAIN * math.sqrt(noise * later)
-            steepest = max(steepest, least / (now + _CERTAIN * math.sqrt(noise * now)) - 1)
+            steepest = max(steepest, least / max(now + _CERTAIN * math.sqrt(noise * now), carried) - 1)
     return steepest / (ahead * step_s)
 
 
@@ -131,7 +136,8 @@ def autoscaled(rates: Sequence[float], capacity: float, scaling: Scaling) -> Sca
     """
     up = needed(rates[0], capacity, scaling)
     starting: list[tuple[float, int]] = []
-    recent: deque[int] = deque(maxlen=max(1, math.ceil(scaling.cool_down_s / scaling.window_s)))
+    cool_down = math.ceil(scaling.cool_down_s / scaling.window_s)
+    recent: deque[int] = deque(maxlen=max(1, min(cool_down, len(rates) + 1)))
     paid = late = 0.0
     ready: list[int] = []
     changes = 0

@@ -4,6 +4,7 @@ endpoint cheaper? With the user's own prices.
 
 from __future__ import annotations
 
+import math
 import re
 
 import msgspec
@@ -46,7 +47,8 @@ def parse_serverless(text: str) -> Serverless:
     """
     parts = [_PART.fullmatch(part.strip()) for part in str(text).split(",")]
     found = {part[2]: float(part[1]) for part in parts if part is not None}
-    if None in parts or len(found) < len(parts) or not {"/million", "/GBs"} <= set(found) or found.get("GB") == 0:
+    whole = None not in parts and len(found) == len(parts) and {"/million", "/GBs"} <= set(found)
+    if not whole or found.get("GB") == 0 or not all(map(math.isfinite, found.values())):
         raise InputError(f"--serverless must be given like {_FORM}, but is `{text}`.")
     return Serverless(per_request=found["/million"] / MILLION, per_gb_s=found["/GBs"], gb=found.get("GB"))
 

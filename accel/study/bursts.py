@@ -20,6 +20,8 @@ _LEAST = 1000
 """Requests that a simulated replica gets at least: a shorter stream begins with an empty queue for too long a part."""
 _SEEDS = (0, 1, 2)
 _RESOLUTION = 0.02
+_QUIETEST = 1e-4
+"""As part of the capacity: below, every request is alone, and longer gaps would not fit the clock."""
 
 
 def gaps_factor(offsets_s: Float, carried: Carried, slo: Slo, ways: int) -> Estimate | None:
@@ -91,6 +93,7 @@ def _quantile(streams: list[Float], rate: float, carried: Carried, p: float, see
     if carried.times is None:
         raise ValueError("service times are needed to simulate a replica")
     batcher = plugins.make("batching", carried.policy)
+    rate = max(rate, _QUIETEST * carried.capacity.value)
     latency = [
         simulate(
             np.rint(stream * (1e9 / rate)).astype(np.int64),

@@ -64,8 +64,9 @@ def plan(
     rate: requests/s in all, up to 1e6. slo: "p99=50ms"; the study's own if not given, else the capacity under it is
     predicted by simulation. trace: a file of arrival times, or with a header `time,rate`; `rate` then scales its mean.
     price: of an instance-hour, "0.20/h"; without it costs are in instance-seconds. headroom: how full replicas may be
-    planned, "80%"; without it from `growth` ("10%/min") or the trace's own: 1 / (1 + g D), D being `metric_window` plus
-    a start. spare: so many replicas may fail and the rest still carry the rate within the limit. start_seconds: from
+    planned, "80%"; without it from `growth` ("10%/min") or the trace's own (from what one replica carries on):
+    1 / (1 + g D), D being `metric_window` plus a start. spare: so many replicas may fail and the rest still carry the
+    rate within the limit. start_seconds: from
     ordering a replica to its first answer; without it the measured start alone, which has no provisioning in it.
     cool_down: how long fewer replicas must have been enough before some are taken away. serverless: prices of the same
     paid by call, "0.20/million,0.0000167/GBs,2GB".
@@ -160,21 +161,21 @@ def _best(found: Conclusion, fleets: dict[str, Fleet]) -> str:
     return ordered[0] if above else winner
 
 
-def _scaling(row: Row, load: Demand, asked: Asked) -> tuple[Scaling, bool]:
+def _scaling(row: Row, carries: float, load: Demand, asked: Asked) -> tuple[Scaling, bool]:
     """How a variant's replicas are sized, and whether its start is known."""
     start_s = asked.start_s if asked.start_s is not None else (row.set_up.start_s if row.set_up else None)
     scaling = Scaling(spare=asked.spare, start_s=start_s or 0.0, window_s=asked.window_s, cool_down_s=asked.cool_down_s)
     grows = asked.growth_per_s
     if grows is None:
-        grows = growth_of(load.rates.tolist(), load.window_s, scaling.delay_s, load.noise)
+        grows = growth_of(load.rates.tolist(), load.window_s, scaling.delay_s, load.noise, carried=carries)
     room = cost.headroom(grows, scaling.delay_s) if asked.headroom is None else asked.headroom
     return msgspec.structs.replace(scaling, headroom=room), start_s is not None
 
 
 def _fleet(row: Row, one: Carried, load: Demand, asked: Asked) -> Fleet:
-    scaling, known = _scaling(row, load, asked)
+    scaling, known = _scaling(row, one.capacity.value, load, asked)
     wanted = count(load.peak, one.capacity, scaling)
-    per_million, per_day = paid(wanted, asked.price_per_h)
+    per_million, per_day = paid(wanted, asked.price_per_h, load.mean)
     return Fleet(
         variant=row.name,
         policy=str(one.policy),
@@ -219,12 +220,12 @@ def _by_call(row: Row, fleet: Fleet, asked: Asked) -> ServerlessCost | None:
 
 
 def _simulated(fleet: Fleet, one: Carried, load: Demand, slo: Slo) -> Fleet:
-    """With the latency at a replica, and when one failed."""
+    """With the latency at a replica, and when one failed, if the rest carry it: beyond, simulation is no evidence."""
     n = fleet.replicas.count
     return msgspec.structs.replace(
         fleet,
         p_quantile_s=latency_at(load.peak / n, one, slo),
-        with_one_gone_s=latency_at(load.peak / (n - 1), one, slo) if n > 1 else None,
+        with_one_gone_s=latency_at(load.peak / (n - 1), one, slo) if n > 1 and fleet.late_if_lost <= 0 else None,
     )
 
 

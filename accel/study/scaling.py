@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 import msgspec
@@ -14,6 +13,9 @@ from accel.analysis.serverless import Serverless, parse_serverless
 from accel.errors import InputError
 from accel.recipe import Slo, parse_slo
 
+_MOST_GROWTH = 1e6
+_MOST_SPARE = 1_000_000
+_LONGEST_START_S = 86_400.0
 _PER = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 
@@ -44,10 +46,10 @@ def checked(
     serverless: str | None,
 ) -> Asked:
     """Read each option of `accel plan`; raises InputError for the first that is wrong."""
-    if isinstance(spare, bool) or not isinstance(spare, int) or spare < 0:
-        raise InputError(f"--spare must be a whole number of replicas from 0, but is `{spare}`.")
-    if start_seconds is not None and not (math.isfinite(start_seconds) and start_seconds >= 0):
-        raise InputError(f"--start-seconds must be at least 0, but is `{start_seconds}`.")
+    if isinstance(spare, bool) or not isinstance(spare, int) or not 0 <= spare <= _MOST_SPARE:
+        raise InputError(f"--spare must be a whole number of replicas from 0 to {_MOST_SPARE:,}, but is `{spare}`.")
+    if start_seconds is not None and not 0 <= start_seconds <= _LONGEST_START_S:
+        raise InputError(f"--start-seconds must be from 0 to {_LONGEST_START_S:g} (a day), but is `{start_seconds}`.")
     if headroom is not None and growth is not None:
         raise InputError("--headroom and --growth say the same thing: give one of them.")
     if slo is None and record.slo_s is None:
@@ -88,6 +90,6 @@ def parse_growth(text: str) -> float:
     (True, 0.01, 0.0)
     """
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*%\s*/\s*(s|min|m|h)\s*", str(text))
-    if match is None:
+    if match is None or float(match[1]) > _MOST_GROWTH:
         raise InputError(f"--growth must be a share a time such as `10%/min`, but is `{text}`.")
     return float(match[1]) / 100 / _PER[match[2]]

@@ -134,7 +134,8 @@ def test_serverless_prices_as_people_write_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0.2", "0.2/million", "0.2/million,1/GBs,0GB", "0.2/million,0.2/million,1/GBs", "a,b"]
+    "text",
+    ["", "0.2", "0.2/million", "0.2/million,1/GBs,0GB", "0.2/million,0.2/million,1/GBs", "a,b", "1e999/million,1/GBs"],
 )
 def test_wrong_serverless_prices_are_one_sentence(text: str) -> None:
     with pytest.raises(InputError, match="--serverless must be given like"):

@@ -92,6 +92,7 @@ def test_arrays_are_read(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> 
         ("1,2\n3,4\n5,6", "Line 2 of .* is `3,4`, not a number"),
         ("1\nnan\n3", "Arrival 2 of .* is `nan`, no time"),
         ("1\n2\ninf", "Arrival 3 of .* is `inf`, no time"),
+        ("0\n1e308", "lie further apart than 1e\\+09 s"),
         ("1\n5\n4\n9", "Arrival 3 of .* lies before the one above it. Sort the file"),
     ],
 )

@@ -235,7 +235,11 @@ def test_the_plan_prints_and_encodes(folder: Path, tmp_path: Path) -> None:
         ({"rate": 5, "growth": "10%"}, "--growth must be a share a time"),
         ({"rate": 5, "growth": "10%/min", "headroom": "80%"}, "give one of them"),
         ({"rate": 5, "spare": -1}, "--spare must be a whole number"),
-        ({"rate": 5, "start_seconds": -1.0}, "--start-seconds must be at least 0"),
+        ({"rate": 5, "start_seconds": -1.0}, "--start-seconds must be from 0"),
+        ({"rate": 5, "start_seconds": math.nan}, "--start-seconds must be from 0"),
+        ({"rate": 5, "start_seconds": 1e300}, "--start-seconds must be from 0"),
+        ({"rate": 5, "spare": 10**400}, "--spare must be a whole number"),
+        ({"rate": 5, "growth": "9" * 400 + "%/s"}, "--growth must be a share a time"),
         ({"rate": 5, "metric_window": "0s"}, "--metric-window must be greater than zero"),
         ({"rate": 5, "cool_down": "soon"}, "--cool-down must be a time"),
     ],
@@ -244,6 +248,45 @@ def test_wrong_options_are_one_sentence(folder: Path, given: dict[str, Any], wor
     with pytest.raises(InputError) as caught:
         plan(folder, **given)
     assert words in str(caught.value)
+
+
+def test_a_million_predictions_of_a_day_cost_what_its_mean_makes_of_them(folder: Path, tmp_path: Path) -> None:
+    found = plan(folder, trace=day(tmp_path / "day.csv"), price="0.20/h")
+    millions = found.mean * 86_400 / 1e6
+    assert found.mean < 0.9 * found.rate
+    assert found.chosen.per_million.value == pytest.approx(found.chosen.per_day.value / millions)
+
+
+def test_what_the_rest_cannot_carry_gets_no_latency(folder: Path) -> None:
+    carries = plan(folder, rate=1).chosen.capacity.value
+    short, spared = plan(folder, rate=1.9 * carries).chosen, plan(folder, rate=1.9 * carries, spare=1).chosen
+    assert short.late_if_lost > 0
+    assert short.with_one_gone_s is None
+    assert spared.late_if_lost == 0
+    assert spared.with_one_gone_s is not None
+
+
+def test_a_rise_that_one_replica_carries_needs_no_further_one(folder: Path, tmp_path: Path) -> None:
+    carries = plan(folder, rate=1).chosen.capacity.value
+    path = tmp_path / "rise.csv"
+    path.write_text(f"time,rate\n0,0.001\n600,0.001\n660,{0.9 * carries}\n3600,{0.9 * carries}\n", "utf-8")
+    found = plan(folder, trace=path)
+    assert found.chosen.replicas.count == 1
+    assert found.scaled is not None
+    assert found.scaled.late == 0
+
+
+def test_a_rate_next_to_nothing_waits_for_one_request_alone(folder: Path) -> None:
+    rare, quiet = plan(folder, rate=1e-300).chosen, plan(folder, rate=0.01).chosen
+    assert rare.p_quantile_s is not None
+    assert quiet.p_quantile_s is not None
+    assert rare.p_quantile_s.value == pytest.approx(quiet.p_quantile_s.value, rel=0.2)
+
+
+def test_a_cool_down_longer_than_any_trace_never_takes_away(folder: Path, tmp_path: Path) -> None:
+    found = plan(folder, trace=day(tmp_path / "day.csv"), cool_down=1e30)
+    assert found.scaled is not None
+    assert list(found.scaled.ready) == sorted(found.scaled.ready)
 
 
 def rewritten(place: Path, record: StudyRecord, **changed: Any) -> Path:
