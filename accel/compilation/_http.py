@@ -97,7 +97,7 @@ class Connection:
             response = http.client.HTTPResponse(self._socket, method=method)
             response.begin()
             body = response.read()
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, OverflowError, MemoryError) as error:
             self.close()
             raise failure(error, self._timeout_s) from None
         except BaseException:
@@ -183,6 +183,8 @@ def failure(error: Exception, timeout_s: float) -> Failed:
         return Failed("connection refused")
     if isinstance(error, ConnectionError):
         return Failed("connection closed without an answer")
+    if isinstance(error, OverflowError | MemoryError):
+        return Failed("the answer is too large")
     if isinstance(error, http.client.IncompleteRead):
         return Failed("the answer was cut off")
     if isinstance(error, ssl.SSLError):

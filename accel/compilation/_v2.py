@@ -23,6 +23,10 @@ DTYPES = {
     **{f"{sign}INT{bits}": f"{sign.lower()}int{bits}" for sign in ("U", "") for bits in (8, 16, 32, 64)},
     **{f"FP{bits}": f"float{bits}" for bits in (16, 32, 64)},
 }
+_UNREADABLE = (
+    *(msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError),
+    *(OverflowError, RecursionError, MemoryError, struct.error),
+)
 NAMES = {numpy: name for name, numpy in DTYPES.items()}
 TEXT = "BYTES"
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -87,8 +91,8 @@ def decode(body: bytes, header_length: str | None = None) -> Arrays:
 
     Raises VariantError for a body that is no v2 answer.
     """
-    length = int(header_length) if header_length and header_length.isdigit() else len(body)
     try:
+        length = int(header_length) if header_length and header_length.isdigit() else len(body)
         told = msgspec.json.decode(body[:length])
         found, at = {}, length
         for output in told["outputs"]:
@@ -97,7 +101,7 @@ def decode(body: bytes, header_length: str | None = None) -> Arrays:
             found[str(output["name"])] = _array(output, raw)
             at += size or 0
         return found
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
+    except _UNREADABLE as error:
         said = f"{type(error).__name__}: {error}"
         raise VariantError(f"the answer is no answer of the v2 protocol ({said[:120]})") from None
 

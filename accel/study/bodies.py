@@ -58,6 +58,8 @@ def build(samples: Any, server: Server) -> Bodies:
     if len(counts) != 1 or 0 in counts:
         raise InputError(f"Every input must have as many samples as the others and at least one, not {sorted(counts)}.")
     labels = None if given.labels is None else as_array(given.labels, "The labels")
+    if labels is not None and counts != {len(labels)}:
+        raise InputError(f"There are {len(labels)} labels, but {counts.pop()} samples. Give one label a sample.")
     if server.protocol == "json":
         known = Bodies(bodies=[], names=tuple(columns), labels=labels, notes=given.notes)
         return _limited((_plain(item) for item in _items(columns, batched=False)), known)

@@ -34,6 +34,7 @@ from accel.study.serverlook import Server, ask, look, refused
 
 _MOST_CONNECTIONS, _MOST_RATES = 512, 20
 _CHECKED, _CHECKED_S = 256, 5.0
+_NUMBERS = "biuf"
 _CLOSES = "The server ends the connection after each answer, so that every request has to open a new one."
 
 
@@ -198,7 +199,7 @@ def _read(server: Server, answer: Answer) -> dict[str, Any]:
         if server.protocol == "v2":
             return v2.decode(answer.body, answer.headers.get(v2.HEADER_LENGTH))
         msgspec.json.decode(answer.body)
-    except (VariantError, msgspec.DecodeError, UnicodeDecodeError):
+    except (VariantError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         begins = " ".join(answer.body[:80].decode("utf-8", "replace").split())
         kind = answer.type or "no content type"
         raise InputError(
@@ -209,7 +210,7 @@ def _read(server: Server, answer: Answer) -> dict[str, Any]:
 
 def _checked(found: list[dict[str, Any]], bodies: Bodies) -> Checked:
     right = None
-    if bodies.labels is not None and bodies.labels.ndim == 1:
+    if bodies.labels is not None and bodies.labels.ndim == 1 and bodies.labels.dtype.kind in "iub":
         first = [np.asarray(next(iter(outputs.values()), np.empty(0))).ravel() for outputs in found]
         if all(scores.size > 1 and scores.dtype.kind in "iuf" for scores in first):
             right = sum(int(scores.argmax()) == int(bodies.labels[i]) for i, scores in enumerate(first))
@@ -218,7 +219,7 @@ def _checked(found: list[dict[str, Any]], bodies: Bodies) -> Checked:
             _error(np.asarray(outputs[name], np.float64), np.asarray(wanted[i], np.float64))
             for name, wanted in bodies.expected.items()
             for i, outputs in enumerate(found)
-            if name in outputs
+            if name in outputs and outputs[name].dtype.kind in _NUMBERS and wanted.dtype.kind in _NUMBERS
         ),
         default=None,
     )

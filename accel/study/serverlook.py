@@ -100,7 +100,7 @@ def told(answer: Answer) -> str:
     """What an answer that isn't the wished one says, in a few words."""
     try:
         value: Any = msgspec.json.decode(answer.body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         value = answer.body.decode("utf-8", "replace")
     if isinstance(value, dict):
         value = next((value[key] for key in ("error", "detail", "message") if key in value), value)
@@ -224,7 +224,7 @@ def _lists_binary(place: Place, base: str, timeout_s: float) -> bool:
 def _decoded(answer: Answer, kind: type[_T]) -> _T | None:
     try:
         return msgspec.json.decode(answer.body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

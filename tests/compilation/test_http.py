@@ -110,6 +110,7 @@ def test_a_connection_that_was_hung_up_while_idle_costs_no_request() -> None:
         (b"", "connection closed without an answer"),
         (b"SSH-2.0-nonsense\r\n", "the answer is not HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "the answer was cut off"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\n", "the answer is too large"),
     ],
 )
 def test_each_way_to_fail_has_one_text(reply: bytes, said: str) -> None:

@@ -79,8 +79,15 @@ def test_what_json_cannot_carry_is_said(value: np.ndarray, said: str) -> None:
     "body",
     [b"<html>", b"[]", b"{}", b'{"outputs": [{"name": "y"}]}', b'{"outputs": 3}', b"\xff",
      b'{"outputs": [{"name": "y", "datatype": "FP32", "shape": [2], "data": [1]}]}',
-     b'{"outputs": [{"name": "y", "datatype": "XP", "shape": [1], "data": [1]}]}'],
+     b'{"outputs": [{"name": "y", "datatype": "XP", "shape": [1], "data": [1]}]}',
+     b'{"outputs": [{"name": "y", "datatype": "UINT8", "shape": [1], "data": [300]}]}',
+     b'{"outputs": [{"name": "y", "datatype": "INT64", "shape": [1], "data": [1e300]}]}', b"[" * 200_000],
 )  # fmt: skip
 def test_no_answer_of_the_protocol_is_one_sentence(body: bytes) -> None:
     with pytest.raises(VariantError, match="no answer of the v2 protocol"):
         v2.decode(body)
+
+
+def test_a_header_that_only_looks_like_a_length() -> None:
+    with pytest.raises(VariantError, match="no answer of the v2 protocol"):
+        v2.decode(b'{"outputs": []}', "\xb2")

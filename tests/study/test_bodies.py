@@ -102,3 +102,10 @@ def test_requests_are_kept_to_what_fits_into_memory(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(bodies, "MOST_ITEMS", 4)
     monkeypatch.setattr(bodies, "MOST_BYTES", 10**6)
     assert len(build([{"text": "abcd"}] * 9, JSON).bodies) == 4
+
+
+def test_labels_that_do_not_belong_to_the_samples() -> None:
+    x = np.zeros((3, 4), np.float32)
+    for server in (JSON, server_of(described())):
+        with pytest.raises(InputError, match="2 labels, but 3 samples"):
+            build({"x": x, "labels": np.zeros(2, np.int64)}, server)

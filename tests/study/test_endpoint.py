@@ -13,7 +13,8 @@ import pytest
 import accel
 from accel.measurement.trace import Trace
 from accel.result import Result
-from accel.study import driving, serverlook
+from accel.study import driving, endpoint, serverlook
+from accel.study.bodies import Bodies
 from tests.known_server import KnownServer, Reply
 
 X = {"x": np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)}
@@ -205,3 +206,15 @@ def test_a_server_slower_than_the_limit_is_not_searched(tmp_path: Path) -> None:
     assert "already takes longer" in found.found.method
     assert found.service is not None
     assert "No rate was within p90 <= 50 ms" in str(found)
+
+
+@pytest.mark.parametrize("labels", [np.array(["cat"] * 2), np.array([np.nan, 1.0]), None])
+def test_labels_and_outputs_that_are_no_numbers_are_not_compared(labels: Any) -> None:
+    wanted = np.array(["a", "b"]) if labels is None else np.ones((2, 3))
+    answers: list[dict[str, Any]] = [
+        {"y": np.ones(3, np.float32)},
+        {"y": np.array(["t"], object) if labels is None else np.ones(3)},
+    ]
+    found = endpoint._checked(answers, Bodies(bodies=[], labels=labels, expected={"y": wanted}))
+    assert found.right is None
+    assert found.largest == (None if labels is None else 0.0)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from http.client import HTTPMessage
 from typing import Any
 
 import numpy as np
 import pytest
 
 from accel.compilation import _v2 as v2
-from accel.compilation._http import Place
+from accel.compilation._http import Answer, Place
 from accel.errors import InputError, NothingMeasured
 from accel.study.bodies import build
-from accel.study.serverlook import Server, look, signature, still_answers
+from accel.study.serverlook import Server, look, signature, still_answers, told
 from tests.known_server import METADATA, KnownServer
 
 
@@ -142,3 +143,8 @@ def test_unbatched_bodies_have_no_batch_axis() -> None:
 
     found = build({"x": np.ones((3, 4), np.float32)}, server_of(described(shape=[4])))
     assert [json.loads(body)["inputs"][0]["shape"] for body, _ in found.bodies] == [[4]] * 3
+
+
+@pytest.mark.parametrize("body", [b'"\xff"', b"[" * 200_000])
+def test_the_body_of_an_error_may_be_anything(body: bytes) -> None:
+    assert told(Answer(500, "", HTTPMessage(), body, False)).startswith("HTTP 500 (")
