@@ -19,7 +19,9 @@ from accel.errors import VariantError
 from accel.measurement import affinity, checking, energy, loop, memory, noise, nvml, steady
 from accel.measurement.canary import canary_s
 from accel.measurement.clock import Clock, SystemClock
+from accel.measurement.feeding import lengths_of
 from accel.measurement.instances import Asked, Instances, open_instances
+from accel.measurement.matching import as_long
 from accel.measurement.outputs import save_outputs, split_rows
 from accel.measurement.protocol import serve, stage
 from accel.measurement.snapshot import Snapshot, snapshot
@@ -196,6 +198,8 @@ class Worker:
             pool = np.arange(self._samples.count)
         plan = scenario.plan(len(pool), seed=given.seed, trial=given.trial, duration_s=given.duration_s)
         ids = pool[plan.sample_ids]
+        if plan.lengths is not None:
+            plan, ids = as_long(plan, pool, lengths_of(self._samples))
         if given.inputs == "same":
             ids = np.full_like(ids, ids[plan.warmup])
         return msgspec.structs.replace(plan, sample_ids=ids)

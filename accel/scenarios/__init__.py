@@ -29,6 +29,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     limit_ns: no request is taken later than this after the first counted one became due; those never taken don't
         appear in the trace. None runs the whole plan.
     gap_ns: for a closed scenario, the pause between an answer and the next request, which is due at its end.
+    lengths: (n,) how long each request should be, as recorded: it carries the sample that is nearest in length.
     notes: what a reader of the results has to know about this schedule, in sentences.
     """
 
@@ -39,6 +40,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     tail: int = 0
     limit_ns: int | None = None
     gap_ns: int = 0
+    lengths: Int64 | None = None
     notes: tuple[str, ...] = ()
 
     @property

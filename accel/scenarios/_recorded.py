@@ -1,4 +1,4 @@
-"""Arrival times that somebody recorded, read from a file of one column: when did requests really come?"""
+"""Arrivals that somebody recorded, read from a file: when did requests really come, and how long were they?"""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ import numpy.typing as npt
 from accel.errors import InputError
 
 Float = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 MOST_BYTES = 64 * 2**20
 MOST_REQUESTS = 5_000_000
 LONGEST_S = 1e9
-_FORM = "Give one arrival a line, in seconds, ascending (or a one-dimensional .npy array of them)."
+_FORM = (
+    "Give one arrival a line, in seconds, ascending, and if you like its length after a comma (or a .npy array of one "
+    "column or two)."
+)
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """offsets_s: (n,) seconds since the first arrival, ascending from 0, n >= 2.
 
+    lengths: (n,) how long each request was (tokens, pixels, whatever its inputs are long in); None if not recorded.
     length_s: the time that n mean gaps take; after it the recording begins again where it is repeated.
     """
 
     offsets_s: Float
+    lengths: Int64 | None = None
 
     @property
     def length_s(self) -> float:
@@ -35,35 +41,36 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Requests a second: (n - 1) / (last - first)."""
         return len(self.offsets_s) / self.length_s
 
-    def between(self, start_s: float, stop_s: float) -> Float:
-        """Arrivals in [start, stop) of the recording repeated end to end in both directions."""
-        length = self.length_s
+    def between(self, start_s: float, stop_s: float) -> tuple[Float, Int64 | None]:
+        """Arrivals in [start, stop) of the recording repeated end to end in both directions, and their lengths."""
+        length, n = self.length_s, len(self.offsets_s)
         rounds = range(int(np.floor(start_s / length)), int(np.ceil(stop_s / length)))
-        if len(rounds) * len(self.offsets_s) > MOST_REQUESTS + 2 * len(self.offsets_s):
+        if len(rounds) * n > MOST_REQUESTS + 2 * n:
             raise InputError(
                 f"The recorded arrivals would have to be repeated {len(rounds)} times, to more than {MOST_REQUESTS:,} "
                 "requests. Lower the rate or the duration."
             )
         every = np.concatenate([self.offsets_s + r * length for r in rounds]) if rounds else np.empty(0)
-        chosen: Float = every[(every >= start_s) & (every < stop_s)]
-        return chosen
+        chosen = np.flatnonzero((every >= start_s) & (every < stop_s))
+        return every[chosen], None if self.lengths is None else self.lengths[chosen % n]
 
 
 def read_recording(path: Path) -> Recording:
-    """Read a .npy array, or text of one number a line with or without a header.
+    """Read a .npy array, or text of one or two numbers a line with or without a header.
 
     Raises InputError, one sentence, for a file that is missing, too large, not a column of finite seconds, not
-    ascending, or without two different times.
+    ascending, without two different times, or with lengths that aren't whole numbers from 1.
     """
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise InputError(f"The arrivals `{path}` hold {size:,} bytes; at most {MOST_BYTES:,} are read.")
-        times = _array(path) if path.suffix == ".npy" else _column(path)
+        columns = _array(path) if path.suffix == ".npy" else _columns(path)
     except OSError as error:
         raise InputError(f"The arrivals `{path}` can't be read: {error.strerror or error}. {_FORM}") from None
+    times, lengths = (columns[:, 0], columns[:, 1]) if columns.ndim == 2 and columns.shape[1] == 2 else (columns, None)
     _check(times, path)
-    return Recording(offsets_s=times - times[0])
+    return Recording(offsets_s=times - times[0], lengths=None if lengths is None else _whole(lengths, path))
 
 
 def _array(path: Path) -> Float:
@@ -75,28 +82,44 @@ def _array(path: Path) -> Float:
         raise InputError(f"The arrivals `{path}` are no array of numbers ({error}). {_FORM}") from None
 
 
-def _column(path: Path) -> Float:
+def _columns(path: Path) -> Float:
+    """(n,) or (n, 2)."""
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise InputError(f"The arrivals `{path}` are no text. {_FORM}") from None
     filled = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
-    if filled and _number(filled[0][1]) is None:
+    if filled and _numbers(filled[0][1]) is None:
         del filled[0]
-    values: list[float] = []
+    values: list[list[float]] = []
     for number, text in filled:
-        value = _number(text)
-        if value is None:
+        value = _numbers(text)
+        if value is None or len(value) > 2:
             raise InputError(f"Line {number} of the arrivals `{path}` is `{text[:40]}`, not a number. {_FORM}")
+        if values and len(value) != len(values[0]):
+            raise InputError(
+                f"Line {number} of the arrivals `{path}` has {len(value)} columns, those above not. {_FORM}"
+            )
         values.append(value)
-    return np.array(values, np.float64)
+    found = np.array(values, np.float64)
+    return found.reshape(-1) if found.ndim == 2 and found.shape[1] == 1 else found
 
 
-def _number(text: str) -> float | None:
+def _numbers(text: str) -> list[float] | None:
     try:
-        return float(text)
+        return [float(word) for word in text.replace(";", ",").replace("\t", ",").split(",")]
     except ValueError:
         return None
+
+
+def _whole(lengths: Float, path: Path) -> Int64:
+    bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths >= 1) & (lengths == np.floor(lengths)) & (lengths < 2**53)))
+    if bad.size:
+        raise InputError(
+            f"The length of arrival {bad[0] + 1} of `{path}` is `{lengths[bad[0]]:g}`, but must be a whole number from "
+            f"1. {_FORM}"
+        )
+    return lengths.astype(np.int64)
 
 
 def _check(times: Float, path: Path) -> None:

@@ -99,7 +99,8 @@ def measure(
 
     rate: requests per second, arriving as a Poisson process fixed beforehand; None: one call after another.
     arrivals: "poisson", "poisson_free", "constant", "gamma" (bursts: `cv` is the gaps' coefficient of variation) or
-        "replay" (recorded arrivals: `trace` is a file of one column of seconds; `rate`, if given, scales them).
+        "replay" (recorded arrivals: `trace` is a file with a column of seconds and, if you like, one of lengths, for
+            which samples of about that length are sent; `rate`, if given, scales them).
     concurrency: instead of a rate, so many clients that each ask again when they are answered (a closed loop).
     slo: a limit such as "p99=20ms"; goodput counts the requests answered within its time.
     inputs: "same" repeats one item, which exposes a cache of answers.

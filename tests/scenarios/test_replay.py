@@ -64,7 +64,7 @@ def test_lead_and_tail_are_what_lies_before_and_after(tmp_path: Path) -> None:
 )
 def test_whole_rounds_hold_every_arrival_as_often(times: list[int], rounds: int) -> None:
     recording = Recording(offsets_s=np.array(times, np.float64) - times[0])
-    found = recording.between(0.0, rounds * recording.length_s * (1 - 1e-12))
+    found, _ = recording.between(0.0, rounds * recording.length_s * (1 - 1e-12))
     assert len(found) == rounds * len(times)
     assert (np.diff(found) >= 0).all()
     assert recording.rate == pytest.approx((len(times) - 1) / (times[-1] - times[0]))
@@ -89,7 +89,7 @@ def test_arrays_are_read(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> 
         ("seconds\n", "two different times are needed"),
         ("1\n1\n1", "two different times are needed"),
         ("t\n1\n2\nthree\n4", "Line 4 of .* is `three`, not a number"),
-        ("1,2\n3,4\n5,6", "Line 2 of .* is `3,4`, not a number"),
+        ("1,2\n3,4,5\n5,6", "Line 2 of .* is `3,4,5`, not a number"),
         ("1\nnan\n3", "Arrival 2 of .* is `nan`, no time"),
         ("1\n2\ninf", "Arrival 3 of .* is `inf`, no time"),
         ("0\n1e308", "lie further apart than 1e\\+09 s"),
@@ -138,3 +138,32 @@ def test_samples_differ_by_trial_though_arrivals_do_not(tmp_path: Path) -> None:
     one, two = (server.plan(9, seed=1, trial=t, duration_s=20.0) for t in (0, 1))
     assert due_s(one) == due_s(two)
     assert one.sample_ids.tolist() != two.sample_ids.tolist()
+
+
+def test_lengths_beside_the_times_go_with_their_requests(tmp_path: Path) -> None:
+    text = "time,tokens\n0,7\n1,12\n3,9\n"
+    plan = planned(written(tmp_path, text), 9.0)  # 3 arrivals in 4.5 s, so twice
+    assert due_s(plan) == [0.0, 1.0, 3.0, 4.5, 5.5, 7.5]
+    assert plan.lengths is not None
+    assert plan.lengths.tolist() == [7, 12, 9, 7, 12, 9]
+
+
+def test_lengths_go_with_load_before_and_after_too(tmp_path: Path) -> None:
+    plan = planned(written(tmp_path, "0;1\n1;2\n2;3\n3;4\n"), 4.0, lead_s=1.0, tail_s=1.0)
+    assert plan.lengths is not None
+    assert plan.lengths.tolist() == [4, 1, 2, 3, 4, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0,7\n1,2.5\n", "The length of arrival 2"),
+        ("0,0\n1,2\n", "must be a whole number from 1"),
+        ("0,7\n1\n", "Line 2"),
+        ("0,7,1\n1,2,3\n", "Line 1"),
+        ("0,7\n1,nan\n", "The length of arrival 2"),
+    ],
+)
+def test_bad_lengths_are_one_sentence(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read_recording(Path(written(tmp_path, text)))
