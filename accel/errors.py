@@ -68,6 +68,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     'Did you mean `openvino`?'
     """
     choices = sorted(known)
+    if not choices:
+        return "There are none."
     close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
     if close:
         return f"Did you mean `{close[0]}`?"

@@ -48,3 +48,7 @@ def test_a_variant_error_keeps_reason_and_next_step_apart() -> None:
 )
 def test_the_nearest_word_is_offered(word: str, sentence: str) -> None:
     assert errors.nearest(word, ["openvino", "onnxruntime"]) == sentence
+
+
+def test_nothing_is_offered_where_there_is_nothing() -> None:
+    assert errors.nearest("max_size", []) == "There are none."

@@ -96,14 +96,16 @@ def decode(body: bytes, header_length: str | None = None) -> Arrays:
         told = msgspec.json.decode(body[:length])
         found, at = {}, length
         for output in told["outputs"]:
-            size = output.get("parameters", {}).get("binary_data_size")
+            size = (output.get("parameters") or {}).get("binary_data_size")
             raw = None if size is None else body[at : at + size]
             found[str(output["name"])] = _array(output, raw)
             at += size or 0
-        return found
     except _UNREADABLE as error:
         said = f"{type(error).__name__}: {error}"
         raise VariantError(f"the answer is no answer of the v2 protocol ({said[:120]})") from None
+    if not found:
+        raise VariantError("the answer holds no outputs, so nothing was computed")
+    return found
 
 
 def _datatype(name: str, array: Array) -> str:

@@ -62,6 +62,8 @@ def read_recording(path: Path) -> Recording:
     ascending, without two different times, or with lengths that aren't whole numbers from 1.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"The arrivals `{path}` are no file. {_FORM}")
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise InputError(f"The arrivals `{path}` hold {size:,} bytes; at most {MOST_BYTES:,} are read.")

@@ -17,7 +17,10 @@ from accel.scenarios._recorded import read_recording
 Float = npt.NDArray[np.float64]
 HIGHEST = 1e6
 _MOST_WINDOWS = 200_000
+_HEAD = 4096
+"""A header stands within so many characters; a device has no end."""
 _RATES = ("rate", "rates", "rps", "qps", "requests_per_s", "requests/s")
+_LENGTHS = ("length", "lengths", "tokens", "size")
 _FORM = "Give a header `time,rate` and one row each of seconds, ascending, and requests per second."
 
 
@@ -55,9 +58,9 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 def demand(rate: float | None, trace: Path | None, window_s: float) -> Demand:
     """What is planned for; `rate` scales the trace's mean where both are given.
 
-    trace: recorded arrivals (one column, as `accel.scenarios.server` replays them), or with a header `time,rate`
-    requests per second at ascending times, between which the rate runs along a line. Raises InputError for neither,
-    a rate that isn't above 0 or above 1e6 requests/s, and for a file that can't be read.
+    trace: recorded arrivals (as `accel.scenarios.server` replays them; lengths make no difference here), or with a
+    header `time,rate` requests per second at ascending times, between which the rate runs along a line. Raises
+    InputError for neither, a rate that isn't above 0 or above 1e6 requests/s, and for a file that can't be read.
     """
     if rate is not None and not 0 < rate <= HIGHEST:
         raise InputError(f"--rate must be above 0 and at most {HIGHEST:,.0f} requests per second, but is `{rate:g}`.")
@@ -65,7 +68,13 @@ def demand(rate: float | None, trace: Path | None, window_s: float) -> Demand:
         if rate is None:
             raise InputError("Say for which load: --rate 5000 (requests per second), or --trace FILE with arrivals.")
         return Demand(kind="steady", rates=np.array([rate]), window_s=window_s)
-    found = _of_rates(trace, window_s) if _holds_rates(trace) else _of_arrivals(trace, window_s)
+    second = _second(trace)
+    if second and second not in (*_RATES, *_LENGTHS):
+        raise InputError(
+            f"The second column of the trace `{trace}` is called `{second[:40]}`. Call it `rate` where it holds "
+            "requests per second, or `length` where it holds how long each request is."
+        )
+    found = _of_rates(trace, window_s) if second in _RATES else _of_arrivals(trace, window_s)
     return _scaled(found, rate, trace)
 
 
@@ -98,17 +107,17 @@ def _of_arrivals(path: Path, window_s: float) -> Demand:
     )
 
 
-def _holds_rates(path: Path) -> bool:
-    """True for a file whose header names a second column of rates."""
+def _second(path: Path) -> str:
+    """What the first line has in its second column, in small letters; empty if it has one column."""
     if path.suffix == ".npy":
-        return False
+        return ""
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            first = next((line for line in file if line.strip()), "")
+            first = next((line for line in file.read(_HEAD).splitlines() if line.strip()), "")
     except OSError as error:
         raise InputError(f"The trace `{path}` can't be read: {error.strerror or error}. {_FORM}") from None
     words = [word.strip().lower() for word in first.split(",")]
-    return len(words) > 1 and words[1] in _RATES
+    return words[1] if len(words) > 1 else ""
 
 
 def _of_rates(path: Path, window_s: float) -> Demand:

@@ -50,7 +50,7 @@ def test_json_is_all_there_is_on_stdout(accel_cli: Accel, folder: Path) -> None:
         (["--rate", "5", "--headroom", "2"], "--headroom must be a share"),
         (["--rate", "5", "--growth", "fast"], "--growth must be a share a time"),
         (["--rate", "5", "--metric-window", "x"], "--metric-window must be a time"),
-        (["--rate", "5", "--start-seconds", "-2"], "--start-seconds must be at least 0"),
+        (["--rate", "5", "--start-seconds", "-2"], "--start-seconds must be from 0"),
         (["--rate", "5", "--replicas", "3"], "has no option `--replicas`"),
     ],
 )

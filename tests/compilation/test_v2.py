@@ -91,3 +91,13 @@ def test_no_answer_of_the_protocol_is_one_sentence(body: bytes) -> None:
 def test_a_header_that_only_looks_like_a_length() -> None:
     with pytest.raises(VariantError, match="no answer of the v2 protocol"):
         v2.decode(b'{"outputs": []}', "\xb2")
+
+
+def test_an_answer_without_outputs_is_no_answer() -> None:
+    with pytest.raises(VariantError, match="no outputs"):
+        v2.decode(b'{"outputs": []}')
+
+
+def test_parameters_may_be_null() -> None:
+    body = b'{"outputs": [{"name": "y", "datatype": "FP32", "shape": [1], "parameters": null, "data": [2]}]}'
+    assert v2.decode(body)["y"].tolist() == [2.0]

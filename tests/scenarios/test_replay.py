@@ -167,3 +167,8 @@ def test_lengths_go_with_load_before_and_after_too(tmp_path: Path) -> None:
 def test_bad_lengths_are_one_sentence(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         read_recording(Path(written(tmp_path, text)))
+
+
+def test_a_device_is_no_file() -> None:
+    with pytest.raises(InputError, match="are no file"):
+        read_recording(Path("/dev/zero"))

@@ -55,6 +55,12 @@ def test_a_short_recording_counts_as_steady(tmp_path: Path) -> None:
     assert found.rates.tolist() == pytest.approx([10])
 
 
+def test_lengths_beside_arrivals_make_no_difference(tmp_path: Path) -> None:
+    alone = demand(None, write(tmp_path / "a.csv", "0", "1", "2.5"), 60)
+    beside = demand(None, write(tmp_path / "b.csv", "time,length", "0,7", "1,9", "2.5,8"), 60)
+    assert beside.rates.tolist() == alone.rates.tolist()
+
+
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
@@ -68,7 +74,8 @@ def test_a_short_recording_counts_as_steady(tmp_path: Path) -> None:
         (["time,rate", "0,0", "100,0"], "holds no request"),
         (["time,rate", "0,2e6", "100,2e6"], "at most 1,000,000 are planned"),
         (["time,rate", "0,1", "1e12,1"], "--metric-window"),
-        (["a,b", "0,1", "1,1"], "not a number"),
+        (["a,b", "0,1", "1,1"], "The second column"),
+        (["0,1", "1,1"], "Call it `rate`"),
         (["3", "1"], "before the one above"),
         ([""], "two different times are needed"),
     ],
