@@ -50,7 +50,6 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     runs: ClassVar[tuple[str, ...]] = ("callable",)
     runtime: ClassVar[str] = "http"
     extra: ClassVar[str | None] = None
-    plain: ClassVar[bool] = True
 
     url: str = ""
     protocol: Literal["v2", "json"] = "json"

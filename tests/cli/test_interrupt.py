@@ -17,8 +17,11 @@ from tests.study.processes import children_of
 ROOT = Path(__file__).parents[2]
 BENCH = ("bench", "model.onnx", "--samples", "samples.npz", "--target", "batch", "--backend", "onnxruntime:threads=1")
 CODE = """
+import signal
 import sys
 import msgspec
+# A shell starts background jobs with Ctrl-C ignored, and what they start inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from accel.study import profiles
 profiles.PROFILES["quick"] = msgspec.structs.replace(
     profiles.PROFILES["quick"], blocks=2, confirmations=0, warmup_s=0.05, screen_s=0.3, tune_s=0.2, measure_s=0.3,
