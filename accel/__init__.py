@@ -13,26 +13,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from accel.endpoint.bench import bench_endpoint as bench_endpoint
+    from accel.endpoint.driven import EndpointStudy as EndpointStudy
     from accel.errors import AccelError as AccelError
     from accel.errors import GateFailed as GateFailed
     from accel.errors import InputError as InputError
     from accel.errors import MissingLibrary as MissingLibrary
     from accel.errors import NothingMeasured as NothingMeasured
     from accel.errors import VariantError as VariantError
+    from accel.planning.plan import CapacityPlan as CapacityPlan
+    from accel.planning.plan import plan as plan
     from accel.recipe import Recipe as Recipe
     from accel.recipe import Variant as Variant
     from accel.study.compare import StudyComparison as StudyComparison
     from accel.study.compare import compare as compare
-    from accel.study.driven import EndpointStudy as EndpointStudy
-    from accel.study.endpoint import bench_endpoint as bench_endpoint
     from accel.study.highest_rate import MaxQps as MaxQps
     from accel.study.highest_rate import max_qps as max_qps
     from accel.study.loaded import load_folder as load
     from accel.study.measure import Measurement as Measurement
     from accel.study.measure import measure as measure
     from accel.study.optimize import optimize as optimize
-    from accel.study.plan import CapacityPlan as CapacityPlan
-    from accel.study.plan import plan as plan
     from accel.study.study import Plan as Plan
     from accel.study.study import Study as Study
     from accel.study.study import bench as bench
@@ -45,8 +45,8 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "AccelError": "accel.errors:AccelError",
-    "CapacityPlan": "accel.study.plan:CapacityPlan",
-    "EndpointStudy": "accel.study.driven:EndpointStudy",
+    "CapacityPlan": "accel.planning.plan:CapacityPlan",
+    "EndpointStudy": "accel.endpoint.driven:EndpointStudy",
     "GateFailed": "accel.errors:GateFailed",
     "InputError": "accel.errors:InputError",
     "MaxQps": "accel.study.highest_rate:MaxQps",
@@ -61,14 +61,14 @@ _WHERE = {
     "VariantError": "accel.errors:VariantError",
     "Winner": "accel.study.winner:Winner",
     "bench": "accel.study.study:bench",
-    "bench_endpoint": "accel.study.endpoint:bench_endpoint",
+    "bench_endpoint": "accel.endpoint.bench:bench_endpoint",
     "compare": "accel.study.compare:compare",
     "load": "accel.study.loaded:load_folder",
     "max_qps": "accel.study.highest_rate:max_qps",
     "measure": "accel.study.measure:measure",
     "open_study": "accel.study.study:open_study",
     "optimize": "accel.study.optimize:optimize",
-    "plan": "accel.study.plan:plan",
+    "plan": "accel.planning.plan:plan",
     "plan_study": "accel.study.study:plan_study",
     "write_report": "accel.study.study:write_report",
 }

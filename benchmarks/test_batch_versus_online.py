@@ -26,11 +26,11 @@ from accel.analysis.percentiles import quantile, required
 from accel.measurement.trace import Trace
 from accel.plugins import Named
 from accel.result import Result, write_atomically
+from accel.simulation.policies import Choice, choose
+from accel.simulation.service_times import ServiceTimes
 from accel.study.live import Turn, items_per_second
 from accel.study.load import server_at
 from accel.study.max_qps import Search
-from accel.study.policies import Choice, choose
-from accel.study.service_times import ServiceTimes
 from benchmarks import cells
 from benchmarks.batching.rows import Span
 from benchmarks.conftest import Entry

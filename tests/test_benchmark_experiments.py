@@ -17,10 +17,10 @@ from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import Result
 from accel.scenarios.server import Server
+from accel.simulation.predict import capacity
+from accel.simulation.service_times import ServiceTimes
+from accel.simulation.simulate import Simulated, simulate
 from accel.study.live import Turn
-from accel.study.predict import capacity
-from accel.study.service_times import ServiceTimes
-from accel.study.simulate import Simulated, simulate
 from benchmarks.batching import bucketed, prediction
 from benchmarks.batching.candidates import field
 from benchmarks.batching.policies import Experiment, busy

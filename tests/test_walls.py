@@ -19,7 +19,7 @@ VALUES = BASE | {"plugins", "recipe", "result", "measurement.trace", "measuremen
 
 # Who may import whom: part -> parts. `measurement` is told by file; a part may always import itself.
 ALLOWED: dict[str, set[str]] = {
-    "accel": {"study", "analysis", "report", "recipe", "result", "samples", "errors", "plugins"},
+    "accel": {"study", "planning", "endpoint", "analysis", "report", "recipe", "result", "samples", "errors", "plugins"},
     "errors": set(),
     "units": {"errors"},
     "plugins": {"errors"},
@@ -39,10 +39,12 @@ ALLOWED: dict[str, set[str]] = {
     # `compilation` is the contract of an engine here, not a backend: its folder's __init__ holds no model.
     "measurement.loop": BASE | {"batching", "scenarios", "compilation", "measurement.clock", "measurement.trace"},
     "analysis": VALUES | {"compilation", "model", "scenarios", "batching"},
+    # It asks the policies that a server asks, so the study, which measures, uses it and not the other way round.
+    "simulation": VALUES | {"analysis", "batching", "scenarios"},
     "report": VALUES | {"analysis", "compilation", "model"},
 }
 # These put the parts together, so they may import any part but the command line.
-WHOLE = {"study", "checkup", "cli"}
+WHOLE = {"study", "checkup", "cli", "planning", "endpoint"}
 MEASURING_MAY_NOT = {"analysis", "report", "study", "compression"}
 
 PLUGIN_FOLDERS = ("compression", "compilation", "batching", "scenarios")

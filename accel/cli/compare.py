@@ -53,7 +53,7 @@ def command(old: str, new: str, no_rerun: bool, as_json: bool, **options: Any) -
 
 def _endpoints(*places: str) -> None:
     """Two endpoints are shown whole, one under the other: their loads are no variants that could be raced."""
-    from accel.study.driven import EndpointStudy
+    from accel.endpoint.driven import EndpointStudy
 
     found = [(place, EndpointStudy.load(Path(place))) for place in places]
     if any(study is None for _, study in found):

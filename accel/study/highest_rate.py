@@ -22,14 +22,14 @@ from accel.measurement.trace import Trace
 from accel.plugins import Named
 from accel.recipe import Slo, parse_slo
 from accel.result import Result
+from accel.simulation.predict import capacity
+from accel.simulation.service_times import ServiceTimes
 from accel.study.live import Live, Turn
 from accel.study.load import covering
 from accel.study.max_qps import MOST, Search
 from accel.study.measure import prepared_calls
-from accel.study.predict import capacity
 from accel.study.profiles import profile as profile_of
 from accel.study.requests import calls
-from accel.study.service_times import ServiceTimes
 
 _ALONE_S = 2.0
 _AROUND_S = 1.8

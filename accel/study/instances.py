@@ -16,11 +16,11 @@ from accel import plugins
 from accel.errors import VariantError
 from accel.plugins import Named
 from accel.recipe import Variant
+from accel.simulation.predict import capacity
 from accel.study.blocks import fix_slo
 from accel.study.budget import BudgetEnded
 from accel.study.lengths import expected_s
 from accel.study.live import Turn
-from accel.study.predict import capacity
 from accel.study.rates import service_times
 from accel.study.scoring import Score
 from accel.study.speeds import latency_s, throughput

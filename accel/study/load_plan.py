@@ -10,8 +10,8 @@ from typing import Any, Literal
 import msgspec
 
 from accel.plugins import Named
-from accel.study.policies import LOOK_AHEAD_P
-from accel.study.service_times import ServiceTimes
+from accel.simulation.policies import LOOK_AHEAD_P
+from accel.simulation.service_times import ServiceTimes
 
 Key = Literal["single", "dynamic", "dynamic-keeps", "early_commit", "window"]
 Policies = dict[Key, Named]

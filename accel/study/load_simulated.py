@@ -11,10 +11,10 @@ from accel.analysis.conclusion import StudyRecord
 from accel.analysis.load_curve import LoadPoint
 from accel.analysis.policy import short
 from accel.plugins import Named
+from accel.simulation.predict import poisson
+from accel.simulation.service_times import ServiceTimes
+from accel.simulation.simulate import Simulated, simulate
 from accel.study.load_plan import Grid
-from accel.study.predict import poisson
-from accel.study.service_times import ServiceTimes
-from accel.study.simulate import Simulated, simulate
 
 _REQUESTS = 3000
 

@@ -13,10 +13,10 @@ from accel.analysis.online import Trial, generator_was_late, read_trial
 from accel.measurement.trace import Trace
 from accel.plugins import Named
 from accel.result import Result
+from accel.simulation.policies import choose
+from accel.simulation.predict import capacity
+from accel.simulation.service_times import ServiceTimes
 from accel.study.max_qps import FRESH, MOST, Search
-from accel.study.policies import choose
-from accel.study.predict import capacity
-from accel.study.service_times import ServiceTimes
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel

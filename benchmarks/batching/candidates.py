@@ -12,9 +12,9 @@ from accel import plugins
 from accel.analysis.percentiles import required
 from accel.batching.dynamic import Dynamic
 from accel.plugins import Named
-from accel.study.policies import LOOK_AHEAD_P, choose
-from accel.study.predict import capacity, saturation
-from accel.study.service_times import ServiceTimes
+from accel.simulation.policies import LOOK_AHEAD_P, choose
+from accel.simulation.predict import capacity, saturation
+from accel.simulation.service_times import ServiceTimes
 
 PEERS = ("early_commit", "window")
 _SIZES = (2, 4, 8, 16, 32)

@@ -28,12 +28,12 @@ from accel.errors import AccelError
 from accel.measurement.trace import DROPPED, Trace
 from accel.plugins import Named
 from accel.result import Level, Result, write_atomically
+from accel.simulation.predict import goodput as simulated_goodput
+from accel.simulation.service_times import ServiceTimes
 from accel.study.live import Turn
 from accel.study.load import server_at
 from accel.study.max_qps import Search
-from accel.study.predict import goodput as simulated_goodput
 from accel.study.rounds import shuffled
-from accel.study.service_times import ServiceTimes
 from benchmarks.batching import rows
 from benchmarks.batching.candidates import Candidate, Field, field
 from benchmarks.subject import SIZES, Runner, Subject, curve, place

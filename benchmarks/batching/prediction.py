@@ -20,8 +20,8 @@ from accel.analysis.online import generator_was_late, latencies_s
 from accel.analysis.percentiles import quantile
 from accel.measurement.trace import Trace
 from accel.result import Result
-from accel.study.predict import capacity
-from accel.study.retrace import predicted_from_trace, times_of
+from accel.simulation.predict import capacity
+from accel.simulation.retrace import predicted_from_trace, times_of
 from benchmarks.batching import rows
 from benchmarks.batching.policies import MODELS, busy, folder_of, rate_of
 

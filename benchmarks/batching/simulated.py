@@ -28,9 +28,9 @@ from accel.batching.dynamic import Dynamic
 from accel.batching.early_commit import EarlyCommit
 from accel.batching.single import Single
 from accel.batching.window import Window
-from accel.study.policies import choose
-from accel.study.predict import capacity, goodput, poisson, saturation
-from accel.study.service_times import ServiceTimes
+from accel.simulation.policies import choose
+from accel.simulation.predict import capacity, goodput, poisson, saturation
+from accel.simulation.service_times import ServiceTimes
 from benchmarks.batching import appendix
 
 REQUESTS, SEEDS = 6000, 10

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from accel.study import driving
+from accel.endpoint import driving
 from tests.cli.conftest import Accel
 from tests.known_server import KnownServer
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from accel.plugins import Named
+from accel.simulation.service_times import ServiceTimes
 from accel.study.decisions import Decisions, Entry
 from accel.study.load_plan import Grid, policies
-from accel.study.service_times import ServiceTimes
 
 TUNED = Named("dynamic", {"max_size": 16, "target": 9, "drop": "early", "curve": ((1, 0.0085), (16, 0.016))})
 

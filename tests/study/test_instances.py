@@ -16,13 +16,13 @@ from accel.errors import VariantError
 from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import Check, Quality
+from accel.simulation.service_times import ServiceTimes
 from accel.study import instances, tuning
 from accel.study.budget import Budget, BudgetEnded
 from accel.study.decisions import Decisions
 from accel.study.instances import derived, with_instances
 from accel.study.live import Turn
 from accel.study.profiles import PROFILES
-from accel.study.service_times import ServiceTimes
 
 ORT, OPENVINO = Named("onnxruntime"), Named("openvino")
 QUALITY = Quality(outcome="passes", rule="agreement")

@@ -6,8 +6,8 @@ import numpy as np
 
 from accel import plugins
 from accel.plugins import Named
+from accel.simulation.service_times import ServiceTimes
 from accel.study.load_plan import Cell, Grid, policies, saturation, stages
-from accel.study.service_times import ServiceTimes
 
 SLO_S = 0.05
 TUNED = Named("dynamic", {"max_size": 16, "target": 9, "drop": "early", "slo_s": SLO_S, "curve": [[1, 0.0085]]})

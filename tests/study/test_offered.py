@@ -16,12 +16,12 @@ from accel.analysis import Estimate
 from accel.analysis.conclusion import StudyRecord
 from accel.plugins import Named
 from accel.recipe import Variant
+from accel.simulation.service_times import ServiceTimes
 from accel.study import offered
 from accel.study.budget import Budget, BudgetEnded
 from accel.study.decisions import Decisions, Entry
 from accel.study.live import Turn
 from accel.study.profiles import PROFILES
-from accel.study.service_times import ServiceTimes
 from tests.study.test_rounds import FakeLive
 from tests.synthetic import synthetic_study
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accel.study.predict import capacity, goodput, poisson, saturation
-from accel.study.simulate import simulate
+from accel.simulation.predict import capacity, goodput, poisson, saturation
+from accel.simulation.simulate import simulate
 from benchmarks.batching import appendix, simulated
 from benchmarks.batching.simulated import CASES, Case, Figure
 from tests.validation import theory

@@ -25,9 +25,9 @@ from accel.measurement.trace import Trace
 from accel.plugins import Named
 from accel.scenarios import Plan
 from accel.scenarios.server import Server
+from accel.simulation.predict import capacity
+from accel.simulation.service_times import ServiceTimes
 from accel.study.max_qps import FRESH, MOST, Search
-from accel.study.predict import capacity
-from accel.study.service_times import ServiceTimes
 from tests.measurement.simulated import Pool, Spin
 from tests.validation import servers, theory
 from tests.validation.experiment import Row

@@ -17,17 +17,17 @@ from accel.analysis.estimates import t_interval
 from accel.analysis.percentiles import quantile
 from accel.checkup.freeze import Freeze, scenario_of
 from accel.compilation.endpoint import NUMBER, write_calls
+from accel.endpoint.bodies import build
+from accel.endpoint.look import look
+from accel.endpoint.runs import NAME, Runs, Settings
 from accel.measurement.stall import Stall
 from accel.measurement.trace import Trace
 from accel.plugins import Named
 from accel.result import Result
 from accel.samples import materialise
-from accel.study.bodies import build
-from accel.study.endpoint_runs import NAME, Runs, Settings
 from accel.study.folder import StudyFolder
 from accel.study.live import Live, Turn
 from accel.study.profiles import profile
-from accel.study.serverlook import look
 from accel.study.standin import folder_of, stand_in
 from tests.known_server import KnownServer, in_process_of_its_own
 from tests.validation.experiment import Row

@@ -15,8 +15,8 @@ from accel import plugins
 from accel.batching import Batcher
 from accel.plugins import Named
 from accel.scenarios import generator
-from accel.study.service_times import ServiceTimes
-from accel.study.simulate import simulate
+from accel.simulation.service_times import ServiceTimes
+from accel.simulation.simulate import simulate
 
 REQUESTS = 4000
 _RESOLUTION, _LOWEST = 0.01, 0.002

@@ -9,8 +9,8 @@ import numpy as np
 from accel.batching import Batcher
 from accel.measurement.trace import OK, Trace
 from accel.scenarios import Plan
-from accel.study.service_times import Int64, Service, ServiceTimes
-from accel.study.simulate import Simulated, simulate
+from accel.simulation.service_times import Int64, Service, ServiceTimes
+from accel.simulation.simulate import Simulated, simulate
 
 
 def predicted_from_trace(

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 import accel
+from accel.endpoint import bench as endpoint
+from accel.endpoint import driving
+from accel.endpoint import look as serverlook
+from accel.endpoint.bodies import Bodies
 from accel.measurement.trace import Trace
 from accel.result import Result
-from accel.study import driving, endpoint, serverlook
-from accel.study.bodies import Bodies
 from tests.known_server import KnownServer, Reply
 
 X = {"x": np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)}

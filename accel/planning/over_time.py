@@ -10,7 +10,7 @@ import msgspec
 from accel.analysis.cost import HOUR_S
 from accel.analysis.fleet import FleetPlan, hours, replica_hours
 from accel.analysis.replicas import autoscaled
-from accel.study.demand import Demand
+from accel.planning.demand import Demand
 
 _STRETCHES_S = (60.0, 300.0, 900.0)
 _MOST_STRETCHES = 20

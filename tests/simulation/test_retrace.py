@@ -13,7 +13,7 @@ from accel.measurement.clock import FakeClock
 from accel.measurement.feeding import Feed
 from accel.measurement.trace import ERROR, Trace
 from accel.scenarios import Plan
-from accel.study.retrace import predicted_from_trace, times_of
+from accel.simulation.retrace import predicted_from_trace, times_of
 from tests.measurement.simulated import Pool, Spin
 
 

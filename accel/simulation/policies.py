@@ -18,8 +18,8 @@ from accel.batching import Batcher
 from accel.batching.dynamic import Dynamic
 from accel.batching.single import Single
 from accel.plugins import Named
-from accel.study.predict import REQUESTS, capacity, goodput, saturation
-from accel.study.service_times import ServiceTimes
+from accel.simulation.predict import REQUESTS, capacity, goodput, saturation
+from accel.simulation.service_times import ServiceTimes
 from accel.units import show_seconds
 
 Drop = Literal["none", "early", "queue", "age"]

@@ -25,8 +25,8 @@ from accel.measurement.clock import Clock, FakeClock
 from accel.measurement.feeding import Feed
 from accel.measurement.trace import Trace
 from accel.scenarios import Plan
-from accel.study.service_times import ServiceTimes
-from accel.study.simulate import Simulated, simulate
+from accel.simulation.service_times import ServiceTimes
+from accel.simulation.simulate import Simulated, simulate
 from tests.measurement.simulated import Pool, Spin, VirtualTime
 
 MS = 1_000_000

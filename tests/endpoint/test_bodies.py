@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from accel.compilation import _v2 as v2
+from accel.endpoint import bodies
+from accel.endpoint.bodies import build
 from accel.errors import InputError
-from accel.study import bodies
-from accel.study.bodies import build
 from tests.study.test_serverlook import described, server_of
 
 JSON = server_of(None)

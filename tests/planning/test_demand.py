@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from accel.errors import InputError
-from accel.study.demand import demand
+from accel.planning.demand import demand
 
 
 def write(path: Path, *lines: str) -> Path:

@@ -12,18 +12,18 @@ import numpy.typing as npt
 from accel.analysis import Estimate
 from accel.analysis.online import Trial, enough, generator_was_late, read_trial
 from accel.analysis.percentiles import quantile, quantile_estimate, required
+from accel.endpoint.bodies import Bodies
+from accel.endpoint.driven import Driven, Found, Load
+from accel.endpoint.look import Server, still_answers
+from accel.endpoint.rows import failed_row, in_words, row_of, why
+from accel.endpoint.runs import Runs, Settings, Stopped
 from accel.plugins import Named
 from accel.recipe import Slo
 from accel.result import Phase
-from accel.study.bodies import Bodies
-from accel.study.driven import Driven, Found, Load
-from accel.study.endpoint_rows import failed_row, in_words, row_of, why
-from accel.study.endpoint_runs import Runs, Settings, Stopped
 from accel.study.folder import StudyFolder
 from accel.study.live import Live, Target
 from accel.study.load import covering
 from accel.study.max_qps import FRESH, MOST, Search
-from accel.study.serverlook import Server, still_answers
 
 MOST_RATE, MOST_REQUESTS = 10_000.0, 1_000_000
 """No endpoint is asked more often than this, a second and in all."""

@@ -10,9 +10,9 @@ import pytest
 
 from accel.compilation import _v2 as v2
 from accel.compilation._http import Answer, Place
+from accel.endpoint.bodies import build
+from accel.endpoint.look import Server, look, signature, still_answers, told
 from accel.errors import InputError, NothingMeasured
-from accel.study.bodies import build
-from accel.study.serverlook import Server, look, signature, still_answers, told
 from tests.known_server import METADATA, KnownServer
 
 
@@ -124,7 +124,7 @@ def test_statuses_say_who_has_to_change_something() -> None:
     from http.client import HTTPMessage
 
     from accel.compilation._http import Answer
-    from accel.study.serverlook import refused
+    from accel.endpoint.look import refused
 
     def answer(status: int, body: bytes = b'{"error": "why"}') -> Answer:
         return Answer(status, "application/json", HTTPMessage(), body, False)

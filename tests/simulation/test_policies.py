@@ -10,9 +10,9 @@ import pytest
 from accel import plugins
 from accel.batching.dynamic import Dynamic
 from accel.plugins import Named
-from accel.study.policies import choose
-from accel.study.predict import capacity, goodput, latency_quantile_s, saturation
-from accel.study.service_times import ServiceTimes
+from accel.simulation.policies import choose
+from accel.simulation.predict import capacity, goodput, latency_quantile_s, saturation
+from accel.simulation.service_times import ServiceTimes
 
 
 def line(alpha_ms: float, beta_ms: float, largest: int = 64) -> ServiceTimes:

@@ -9,8 +9,8 @@ import pytest
 
 from accel import plugins
 from accel.plugins import Named
-from accel.study.predict import capacity, goodput, latency_quantile_s, poisson, saturation
-from accel.study.service_times import ServiceTimes
+from accel.simulation.predict import capacity, goodput, latency_quantile_s, poisson, saturation
+from accel.simulation.service_times import ServiceTimes
 
 MS = 1_000_000
 

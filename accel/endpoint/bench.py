@@ -17,6 +17,11 @@ from accel.analysis.conclusion import StudyRecord
 from accel.compilation import _v2 as v2
 from accel.compilation._http import Answer, request
 from accel.compilation.endpoint import NUMBER, write_calls
+from accel.endpoint.bodies import Bodies, build
+from accel.endpoint.driven import FILE, Checked, EndpointStudy
+from accel.endpoint.driving import ELSEWHERE_RATE, ELSEWHERE_REQUESTS, MOST_RATE, Drive
+from accel.endpoint.look import Server, ask, look, refused
+from accel.endpoint.runs import NAME, Settings, Stopped
 from accel.errors import InputError, NothingMeasured, VariantError
 from accel.measurement.machine import Machine, detect, env_id
 from accel.model import Facts, Signature, Source
@@ -24,13 +29,8 @@ from accel.plugins import Named
 from accel.recipe import Variant, parse_slo
 from accel.result import write_atomically
 from accel.samples import materialise
-from accel.study.bodies import Bodies, build
-from accel.study.driven import FILE, Checked, EndpointStudy
-from accel.study.driving import ELSEWHERE_RATE, ELSEWHERE_REQUESTS, MOST_RATE, Drive
-from accel.study.endpoint_runs import NAME, Settings, Stopped
 from accel.study.folder import StudyFolder
 from accel.study.options import default_folder
-from accel.study.serverlook import Server, ask, look, refused
 
 _MOST_CONNECTIONS, _MOST_RATES = 512, 20
 _CHECKED, _CHECKED_S = 256, 5.0

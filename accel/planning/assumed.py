@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from accel.analysis.conclusion import Conclusion
 from accel.analysis.fleet import FleetPlan
 from accel.analysis.replicas import split_dispersion
-from accel.study.demand import Demand
+from accel.planning.demand import Demand
 from accel.units import show_seconds
 
 _BURSTY = 1.2

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from accel.analysis import Estimate
+from accel.endpoint.driven import Driven, EndpointStudy, Found
+from accel.endpoint.rows import failed_row, in_words, row_of, waited
+from accel.endpoint.runs import as_answers, busy
 from accel.measurement.trace import ERROR, OK, UNFINISHED, Trace
 from accel.plugins import Named
 from accel.recipe import Slo, Variant
 from accel.result import Result, Witness
-from accel.study.driven import Driven, EndpointStudy, Found
-from accel.study.endpoint_rows import failed_row, in_words, row_of, waited
-from accel.study.endpoint_runs import as_answers, busy
 
 MS = 1_000_000
 LIMIT = Slo(0.9, 0.02)

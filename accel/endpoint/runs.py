@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from accel.compilation.endpoint import FAILURES
+from accel.endpoint.look import Server
 from accel.errors import VariantError
 from accel.measurement.noise import validity
 from accel.measurement.trace import ERROR, Trace
@@ -19,7 +20,6 @@ from accel.study.folder import StudyFolder
 from accel.study.live import Live, Target, Turn
 from accel.study.prepare import Prepared
 from accel.study.profiles import profile
-from accel.study.serverlook import Server
 
 NAME = "endpoint"
 _BUSY_WARN, _BUSY = 0.3, 0.6

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from accel.compilation import _v2 as v2
+from accel.endpoint.look import Server, signature
 from accel.errors import InputError
 from accel.samples.columns import Column, as_array, column
 from accel.samples.given import Given, read
 from accel.samples.match import match
-from accel.study.serverlook import Server, signature
 
 Array = npt.NDArray[Any]
 Body = tuple[bytes, dict[str, str]]

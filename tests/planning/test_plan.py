@@ -13,11 +13,11 @@ import pytest
 import accel
 from accel.analysis.conclusion import StudyRecord
 from accel.errors import InputError
+from accel.planning.bursts import busiest, gaps_factor
+from accel.planning.carried import Carried, carried
+from accel.planning.plan import CapacityPlan
 from accel.recipe import Slo
-from accel.study.bursts import busiest, gaps_factor
-from accel.study.carried import Carried, carried
 from accel.study.folder import StudyFolder
-from accel.study.plan import CapacityPlan
 from accel.study.study import Study
 from tests.synthetic import Made, synthetic_study, variant
 from tests.synthetic import simulate as truth

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accel.study.service_times import ServiceTimes
+from accel.simulation.service_times import ServiceTimes
 
 
 def test_medians_are_monotone_in_size_even_if_a_reading_was_not() -> None:

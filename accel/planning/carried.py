@@ -18,9 +18,9 @@ from accel.measurement.trace import Trace
 from accel.plugins import Named
 from accel.recipe import Slo
 from accel.result import Result
-from accel.study.predict import REQUESTS, capacity
-from accel.study.retrace import times_of
-from accel.study.service_times import ServiceTimes
+from accel.simulation.predict import REQUESTS, capacity
+from accel.simulation.retrace import times_of
+from accel.simulation.service_times import ServiceTimes
 from accel.units import show_seconds
 
 _SEEDS = (0, 1)

@@ -18,14 +18,14 @@ from accel.analysis.replicas import Scaling, count, growth_of, lost_one
 from accel.analysis.serverless import ServerlessCost
 from accel.analysis.serverless import serverless as serverless_cost
 from accel.errors import InputError
+from accel.planning.assumed import notes
+from accel.planning.bursts import gaps_factor, latency_at
+from accel.planning.carried import Carried, carried
+from accel.planning.demand import Demand, demand
+from accel.planning.over_time import over_time
+from accel.planning.scaling import Asked, checked
 from accel.recipe import Slo
-from accel.study.assumed import notes
-from accel.study.bursts import gaps_factor, latency_at
-from accel.study.carried import Carried, carried
-from accel.study.demand import Demand, demand
 from accel.study.folder import StudyFolder
-from accel.study.over_time import over_time
-from accel.study.scaling import Asked, checked
 from accel.study.study import Study
 
 _MOST_VARIANTS = 4

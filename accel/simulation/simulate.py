@@ -19,7 +19,7 @@ from accel.analysis.percentiles import quantile
 from accel.batching import Batcher, Waiting
 from accel.errors import InputError, VariantError
 from accel.scenarios import Plan, generator
-from accel.study.service_times import Service, ServiceTimes
+from accel.simulation.service_times import Service, ServiceTimes
 
 Int64 = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]

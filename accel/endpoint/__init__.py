@@ -1,0 +1,1 @@
+"""Drive a server that already runs, and say what it carries: `accel bench --endpoint URL`."""
