@@ -45,9 +45,7 @@ BUGS: tuple[Bug, ...] = (
         name="recording not scaled",
         what="recorded arrivals come at their own rate, whatever rate is asked for",
         rule="7",
-        edits=(
-            Edit(_SERVER, "self.lead_s + stretch * recording.between(a, b)", "self.lead_s + recording.between(a, b)"),
-        ),
+        edits=(Edit(_SERVER, "(self.lead_s + stretch * part for part", "(self.lead_s + part for part"),),
         red=("V10",),
     ),
     Bug(
