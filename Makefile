@@ -1,8 +1,10 @@
 # Every target sets up .venv itself, and only when pyproject.toml or constraints.txt changed.
 # PYTHON: the interpreter to build .venv with (3.11 or later). `make demo` installs what the demo uses; the others add tools.
 # OUT: the folder `make demo` writes to; by default a new one below accel-results/ each time.
+# JOBS: how many test files run at once.
 
 PYTHON ?= python3.11
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -14,7 +16,7 @@ demo: $(VENV)/.demo
 	$(BIN)/accel bench demo $(if $(OUT),--out $(OUT))
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --benchmark-disable
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
