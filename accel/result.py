@@ -1,7 +1,7 @@
 """Everything known about one run, and the only file format.
 
 Format history, newest first:
-2 (2026-11) steady state, canary, energy, inputs, memory of a GPU, the phase `search`; version 1 reads as before
+2 (2026-11) steady state, canary, energy, inputs, memory of a GPU, the phase `search`, numerics; version 1 reads as before
 1 (2026-11) first version: one JSON a run, its trace beside it as .npz
 
 A result is committed by renaming its JSON into place after its .npz is on disk. Reading one needs no plug-in, no torch
@@ -150,6 +150,56 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     largest: float
 
 
+class Calibrated(msgspec.Struct, frozen=True, kw_only=True):
+    """What calibration saw while it looked for the ranges of a quantized model's tensors.
+
+    items: calibration items that were run. few: too few of them for ranges to be trusted.
+    constant: inputs that never varied over all items. unused: tensors whose range is a single value or was never
+    reached, so that their 8 bits hold nothing.
+    """
+
+    items: int
+    constant: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    few: bool = False
+
+
+class OperatorPrecision(msgspec.Struct, frozen=True, kw_only=True):
+    """How many operators of one type compute in low precision, and why the others don't.
+
+    type: the operator's name in the graph's own language (Conv, MatMul, GroupConvolution, ...).
+    low: how many run in 8 bits or fewer. left: reason in words -> how many stayed in float; the counts of `left` add
+    up to total - low. names: some of those left, by name.
+    """
+
+    type: str
+    total: int
+    low: int
+    left: dict[str, int] = {}
+    names: tuple[str, ...] = ()
+
+
+class Numerics(msgspec.Struct, frozen=True, kw_only=True):
+    """What a built artefact computes in which precision, read from the artefact itself; null where not knowable.
+
+    operators: those that multiply (and what else was quantized), the most frequent first.
+    unfused: Q/DQ pairs that the runtime left standing. conversions: dtype or layout conversions it inserted.
+    weight_bytes, activation_bytes: bytes by dtype name; activations of one run, where all shapes are known.
+    islands: float operators that stand between operators in low precision, by type and name.
+    source: how this was read. notes: what couldn't be read, and why.
+    """
+
+    operators: tuple[OperatorPrecision, ...]
+    unfused: int | None = None
+    conversions: int | None = None
+    weight_bytes: dict[str, int] = {}
+    activation_bytes: dict[str, int] | None = None
+    islands: tuple[str, ...] = ()
+    source: str
+    calibration: Calibrated | None = None
+    notes: tuple[str, ...] = ()
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Everything known about one run of one variant in one scenario.
 
@@ -158,6 +208,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     witness_missing: sources this machine doesn't have; never treated as zero.
     canary_s: seconds of a fixed piece of work right before and right after the run, in the same process.
     inputs: "same" repeats one sample, to expose caching; "unique" walks through the pool.
+    numerics: what computes in which precision; null where it wasn't read, and in results of before it existed.
     """
 
     run_id: str
@@ -184,6 +235,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     memory: Memory | None = None
     cpu_s: float | None = None
     artefact_bytes: int | None = None
+    numerics: Numerics | None = None
     trace: str | None = None
     trace_sha256: str | None = None
     schedule_sha256: str | None = None

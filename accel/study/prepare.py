@@ -18,7 +18,7 @@ from accel.errors import VariantError
 from accel.measurement.isolation import Child, ChildFailed
 from accel.model import Source
 from accel.recipe import Variant
-from accel.result import SetUp, write_atomically
+from accel.result import Numerics, SetUp, write_atomically
 from accel.study.asking import ask_within
 from accel.study.cache import cache_root, folder_bytes
 from accel.study.folder import StudyFolder
@@ -36,6 +36,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     set_up: SetUp
     artefact_bytes: int
     notes: tuple[str, ...] = ()
+    numerics: Numerics | None = None
 
 
 class Workshop:
