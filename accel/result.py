@@ -1,7 +1,7 @@
 """Everything known about one run, and the only file format.
 
 Format history, newest first:
-2 (2026-11) steady state, canary, energy, inputs, memory of a GPU, the phase `search`, numerics; version 1 reads as before
+2 (2026-11) steady state, canary, energy, inputs, memory of a GPU, the phase `search`, numerics; version 1 still reads
 1 (2026-11) first version: one JSON a run, its trace beside it as .npz
 
 A result is committed by renaming its JSON into place after its .npz is on disk. Reading one needs no plug-in, no torch
