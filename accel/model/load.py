@@ -43,6 +43,7 @@ class Model:
         notes: tuple[str, ...] = (),
         seconds: dict[str, float] | None = None,
         facts: Facts | None = None,
+        original: Model | None = None,
     ) -> None:
         self.source = source
         self.signature = signature
@@ -54,6 +55,12 @@ class Model:
         self._example = example
         self._facts = facts
         self._samples: Samples | None = None
+        self._original = original
+
+    @property
+    def original(self) -> Model:
+        """The model as the user gave it, from which this one was derived in any number of steps; maybe this one."""
+        return self if self._original is None else self._original
 
     @classmethod
     def load(cls, source: Source, folder: Path, samples: Samples | None = None) -> Model:
@@ -185,6 +192,7 @@ class Model:
             notes=(*self.notes, *notes),
             seconds=self.seconds,
             facts=facts or (self.facts if same else None),
+            original=self.original,
         )
 
     def scratch(self) -> Path:
