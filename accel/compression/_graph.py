@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,21 @@ def load_prepared(path: Path) -> Any:
                 "Export the model again with opset 17.",
             ) from error
     return proto
+
+
+def name_nodes(proto: Any) -> None:
+    """Give every node a name of its own, so that each can be named to stay in float."""
+    taken: set[str] = set()
+    for graph in graphs(proto.graph):
+        for index, node in enumerate(graph.node):
+            if not node.name or node.name in taken:
+                node.name = next(n for n in _spare(f"{node.op_type}_{index}") if n not in taken)
+            taken.add(node.name)
+
+
+def _spare(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}_{i}" for i in count(1))
 
 
 def opset(proto: Any) -> int:

@@ -1,12 +1,15 @@
 """Static quantization with ONNX Runtime's own tool: QDQ, unsigned 8-bit activations, signed 8-bit weights.
 
-U8 x S8 is the form its x86 kernels are fast for; the tool's own default (S8 x S8) gains nothing there.
+U8 x S8 is the form its x86 kernels are fast for; the tool's own default (S8 x S8) gains nothing there. In three steps
+that may be taken apart: the float graph, the ranges, the quantized file. Ranges are learned once for all operator
+types; any number of quantized files that leave some in float can then be made from them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accel.compression._calibration import Calibration
 from accel.compression._graph import (
@@ -14,46 +17,114 @@ from accel.compression._graph import (
     is_large,
     listed,
     load_prepared,
+    name_nodes,
     quantized_facts,
     quantized_operators,
     require,
     save,
 )
-from accel.compression._processor import has_vnni
+from accel.compression._processor import forms_here
+from accel.compression._ranges import endless, learn, tool_method
 from accel.errors import VariantError
 
 if TYPE_CHECKING:
-    from accel.compilation import Arrays
     from accel.compression.quantize_static import QuantizeStatic
     from accel.model import Facts, Model
     from accel.samples import Samples
 
-_METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile", "distribution": "Distribution"}
 _HEAVY = ("Conv", "MatMul", "Gemm")
 
 
 def quantize(asked: QuantizeStatic, model: Model, samples: Samples) -> Model:
     """A QDQ model made from the ONNX form; raises VariantError if the tool fails or finds nothing to do."""
-    wanted = asked.operators or _operators(model.facts, asked.method)
-    calibration = Calibration(model, samples, asked.count)
+    calibration = Calibration(model, samples, asked.count, largest=_largest_batch(asked.method))
+    source = prepared_float(model, asked)
+    ranges = calibrated(source, asked, model, calibration)
+    path = quantized(source, ranges, asked, model, model.scratch() / "model.onnx")
+    done = quantized_operators(path)
+    require(done, operators(model.facts, asked))
+    before = heavy_operators(load_prepared(source))
+    for left in source.parent.glob("*"):
+        left.unlink()
+    kept = _kept(asked)
+    note = (
+        f"quantize_static: {listed(done)} of {listed(before)} in 8 bits{kept}, {calibration.items} calibration samples"
+    )
+    return model.derive("onnx", path, notes=(forms_here().said, note), facts=quantized_facts(model))
+
+
+def prepared_float(model: Model, asked: QuantizeStatic) -> Path:
+    """The float graph just before quantizing, folded and fused, each node with its own name; in a fresh folder."""
+    import onnx
+
     folder = model.scratch()
     proto = load_prepared(Path(model.as_form("onnx")))
-    before, large = heavy_operators(proto), is_large(proto)
-    source = _preprocess(save(proto, folder / "float.onnx"), large)
-    path = folder / "model.onnx"
-    try:
-        _run(asked, source, path, wanted, calibration, large)
-    except Exception as error:
-        raise VariantError(
-            f"ONNX Runtime's static quantizer failed: {type(error).__name__}: {str(error)[:200]}.",
-            "Use the backend `openvino` (its quantizer is NNCF), or `quantize_dynamic`.",
-        ) from error
-    done = quantized_operators(path)
-    require(done, wanted)
-    for left in folder.glob("float*"):
+    plain = save(proto, folder / "float-plain.onnx")
+    proto = onnx.load(_preprocessed(plain, large=is_large(proto)))
+    name_nodes(proto)
+    path = save(proto, folder / "float.onnx")
+    for left in folder.glob("float-*"):
         left.unlink()
-    note = f"quantize_static: {listed(done)} of {listed(before)} in 8 bits, {calibration.items} calibration samples"
-    return model.derive("onnx", path, notes=(note,), facts=quantized_facts(model))
+    return path
+
+
+def calibrated(source: Path, asked: QuantizeStatic, model: Model, samples: Samples | Calibration) -> Path:
+    """The ranges of every tensor that may be quantized, as a file beside `source` (of `prepared_float`).
+
+    They don't depend on `keep` and `exclude`. Raises VariantError if there are too few samples or the tool fails.
+    """
+    if not isinstance(samples, Calibration):
+        samples = Calibration(model, samples, asked.count, largest=_largest_batch(asked.method))
+    try:
+        return learn(
+            source,
+            operators(model.facts, asked, whole=True),
+            samples,
+            method=asked.method,
+            percentile=asked.percentile,
+            large=_lies_apart(source),
+        )
+    except Exception as error:
+        raise _failed(error) from error
+
+
+def quantized(source: Path, ranges: Path, asked: QuantizeStatic, model: Model, path: Path) -> Path:
+    """Write the quantized form of `source` (of `prepared_float`) with `ranges` (of `calibrated`) to `path`.
+
+    `asked.keep` and `asked.exclude` stay in float; all of them kept gives the float graph back. Raises VariantError.
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    here = forms_here()
+    types = {"u8": QuantType.QUInt8, "s8": QuantType.QInt8}
+    wanted = operators(model.facts, asked)
+    if not wanted:
+        return save(load_prepared(source), path)
+    try:
+        quantize_static(
+            source,
+            path,
+            None,
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(wanted),
+            nodes_to_exclude=[*asked.exclude, *_touching(source, endless(ranges))],
+            per_channel=asked.per_channel,
+            reduce_range=here.reduce_range,
+            activation_type=types[here.activations],
+            weight_type=types[here.weights],
+            calibrate_method=tool_method(asked.method),
+            calibration_cache_path=ranges,
+            use_external_data_format=_lies_apart(source),
+        )
+    except Exception as error:
+        raise _failed(error) from error
+    return path
+
+
+def operators(facts: Facts, asked: QuantizeStatic, *, whole: bool = False) -> tuple[str, ...]:
+    """The operator types to quantize: those asked for or what pays off, less those kept in float (unless `whole`)."""
+    wanted = asked.operators or _operators(facts, asked.method)
+    return wanted if whole else tuple(name for name in wanted if name not in asked.keep)
 
 
 def _operators(facts: Facts, method: str) -> tuple[str, ...]:
@@ -71,7 +142,28 @@ def _operators(facts: Facts, method: str) -> tuple[str, ...]:
     return _HEAVY
 
 
-def _preprocess(source: Path, large: bool) -> Path:
+def _largest_batch(method: str) -> int:
+    """Histograms need every activation of a batch at once: then one item, so that memory is one item's activations."""
+    return 8 if method == "minmax" else 1
+
+
+def _lies_apart(source: Path) -> bool:
+    return source.with_name(source.name + ".data").exists()
+
+
+def _kept(asked: QuantizeStatic) -> str:
+    kept = [*asked.keep, *(f"`{name}`" for name in asked.exclude)]
+    return f" ({len(kept)} kept in float: {', '.join(kept[:5])}{', ...' if len(kept) > 5 else ''})" if kept else ""
+
+
+def _touching(source: Path, tensors: set[str]) -> Sequence[str]:
+    """Names of the nodes that read or write one of the tensors."""
+    if not tensors:
+        return ()
+    return [n.name for n in load_prepared(source).graph.node if tensors & {*n.input, *n.output}]
+
+
+def _preprocessed(source: Path, *, large: bool) -> Path:
     """Fold and fuse before quantizing; the full symbolic shape inference fails on exported transformers."""
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -84,48 +176,10 @@ def _preprocess(source: Path, large: bool) -> Path:
     return target
 
 
-def _run(
-    asked: QuantizeStatic, source: Path, path: Path, wanted: tuple[str, ...], calibration: Calibration, large: bool
-) -> None:
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-
-    # Ranges are merged batch by batch; all at once would hold every activation of every sample in memory.
-    options: dict[str, Any] = {"CalibStridedMinMax": 1}
-    if asked.method == "percentile":
-        options["CalibPercentile"] = asked.percentile
-    quantize_static(
-        source,
-        path,
-        _reader(calibration),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=list(wanted),
-        per_channel=asked.per_channel,
-        # Without VNNI the 8-bit products are added in 16 bits and overflow; 7-bit weights don't.
-        reduce_range=not has_vnni(),
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=getattr(CalibrationMethod, _METHODS[asked.method]),
-        use_external_data_format=large,
-        extra_options=options,
+def _failed(error: Exception) -> VariantError:
+    if isinstance(error, VariantError):
+        return error
+    return VariantError(
+        f"ONNX Runtime's static quantizer failed: {type(error).__name__}: {str(error)[:200]}.",
+        "Use the backend `openvino` (its quantizer is NNCF), or `quantize_dynamic`.",
     )
-
-
-def _reader(calibration: Calibration) -> Any:
-    """The calibration batches in the shape the tool asks for (its base class can only be had by importing it)."""
-    from onnxruntime.quantization import CalibrationDataReader
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.set_range(0, len(calibration))
-
-        def __len__(self) -> int:
-            return len(calibration)
-
-        def set_range(self, start_index: int, end_index: int) -> None:
-            self._next = iter(range(start_index, end_index))
-
-        def get_next(self) -> Arrays | None:
-            index = next(self._next, None)
-            return None if index is None else calibration[index]
-
-    return Reader()

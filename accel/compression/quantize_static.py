@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from accel.samples import Samples
 
 _OWN_FIELDS = {
-    "onnxruntime": {"method", "percentile", "per_channel", "operators", "portable"},
-    "openvino": {"preset", "model_type", "rest"},
+    "onnxruntime": {"method", "percentile", "per_channel", "operators", "portable", "keep", "exclude"},
+    "openvino": {"preset", "model_type", "rest", "smooth", "keep", "exclude"},
     "inductor": set[str](),
 }
 
@@ -27,6 +27,10 @@ class QuantizeStatic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     count: how many calibration samples at most.
     method, percentile, per_channel, operators (empty: by kind of model): of ONNX Runtime's quantizer.
     preset, model_type, rest (precision of what isn't quantized; "auto": bf16 where the chip has it): of NNCF.
+    smooth: SmoothQuant's alpha for NNCF on a transformer, 0 to 1, the share of an activation's range that is moved into
+        the weights; -1 switches it off; None takes NNCF's own (0.95).
+    keep: operator types that stay in float ("Add"; of ONNX for its quantizer, of OpenVINO for NNCF).
+    exclude: names of nodes that stay in float (of the prepared ONNX graph, or OpenVINO friendly names).
     portable: ONNX Runtime's quantizer whatever the backend, for one file that several runtimes load.
     """
 
@@ -38,6 +42,9 @@ class QuantizeStatic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     preset: Literal["mixed", "performance"] = "mixed"
     model_type: Literal["auto", "transformer", "none"] = "auto"
     rest: Literal["auto", "f32"] = "auto"
+    smooth: float | None = None
+    keep: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     portable: bool = False
 
     needs_samples: ClassVar[bool] = True

@@ -12,7 +12,8 @@ from accel import plugins
 from accel.compression._calibration import Calibration
 from accel.compression._graph import heavy_operators, listed, load_prepared, opset, quantized_operators
 from accel.compression._processor import has_vnni
-from accel.compression._qdq import _operators, _reader
+from accel.compression._qdq import _operators
+from accel.compression._ranges import reader as _reader
 from accel.errors import VariantError
 from accel.plugins import Named
 from tests.small_models import cnn, facts, items, mlp
