@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "samples": BASE | {"model"},
     "demo": BASE | {"recipe"},
     # `result` for the structs in which a technique says what it did; they hold no code.
-    "compression": BASE | {"compilation", "model", "samples", "result", "measurement.cgroup"},
+    "compression": BASE | {"compilation", "model", "samples", "plugins", "result", "measurement.cgroup"},
     "compilation": BASE | {"model", "measurement.cgroup"},
     "batching": BASE,
     "scenarios": BASE,
@@ -51,7 +51,8 @@ MEASURING_MAY_NOT = {"analysis", "report", "study", "compression"}
 PLUGIN_FOLDERS = ("compression", "compilation", "batching", "scenarios")
 
 # Where a library may be imported, and whether only inside functions. numpy and msgspec may stand anywhere.
-RUNTIMES = {"torch", "torchao", "torchvision", "onnxruntime", "openvino", "nncf", "onnxscript", "transformers", "timm"}
+RUNTIMES = {"torch", "torchao", "torch_pruning", "torchvision", "onnxruntime", "openvino", "nncf", "onnxscript"}
+RUNTIMES |= {"transformers", "timm"}
 HEAVY = RUNTIMES | {"onnx", "google", "sklearn", "scipy", "pandas", "altair", "vl_convert", "jinja2", "cloudpickle"}
 RUNTIME_HOMES = {"model", "compression", "compilation"}
 # The demo's network is a model as a user would write one; nothing but a child ever imports it.

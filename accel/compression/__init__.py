@@ -6,6 +6,7 @@ variant's name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from accel.compilation import Refusal
@@ -13,9 +14,10 @@ from accel.compilation import Refusal
 if TYPE_CHECKING:
     from accel.measurement.machine import Machine
     from accel.model import Facts, Model
+    from accel.plugins import Named
     from accel.samples import Samples
 
-__all__ = ["Compression", "Refusal"]
+__all__ = ["Compression", "Refusal", "is_probe"]
 
 
 class Compression(Protocol):
@@ -26,6 +28,9 @@ class Compression(Protocol):
     writes: the form it leaves, given the backend it is for.
     fits: None, or why it isn't tried for this model, machine and backend.
     apply: a new Model; `samples` holds the calibration part only; raises VariantError.
+
+    Two more class attributes, False where they are absent: `removes` (parts of the model are taken out, so that its
+    accuracy is gone until the rest was trained again) and `tunes` (it trains).
     """
 
     needs_samples: ClassVar[bool]
@@ -37,3 +42,17 @@ class Compression(Protocol):
     def fits(self, facts: Facts, machine: Machine, target: str) -> Refusal | None: ...
 
     def apply(self, model: Model, samples: Samples, target: str) -> Model: ...
+
+
+def is_probe(compression: Sequence[Named]) -> bool:
+    """True for a speed probe: something was removed from the model and nothing trained the rest afterwards.
+
+    Raises InputError for a technique that isn't known.
+    """
+    from accel import plugins
+
+    untuned = False
+    for named in compression:
+        technique = plugins.load("compression", named.name)
+        untuned = (untuned or getattr(technique, "removes", False)) and not getattr(technique, "tunes", False)
+    return untuned
