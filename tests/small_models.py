@@ -57,6 +57,7 @@ class FileModel:
         self.notes = notes
         self.facts = facts()
         self.example: dict[str, np.ndarray] | None = None
+        self.calibrated: Any = None
         self._forms = forms
 
     def as_form(self, form: str) -> Any:
@@ -79,11 +80,13 @@ class FileModel:
         precision: str | None = None,
         notes: tuple[str, ...] = (),
         facts: Facts | None = None,
+        calibrated: Any = None,
     ) -> FileModel:
         notes = (*self.notes, *notes)
         made = FileModel(self.signature, {form: value}, precision=precision or self.precision, notes=notes)
         made.facts = facts or self.facts
         made.example = self.example
+        made.calibrated = calibrated or self.calibrated
         return made
 
 

@@ -29,6 +29,7 @@ class Model:
     forms: what is there without conversion. precision: what a compression asked the backend for.
     notes: what was noticed or decided on the way, in sentences. seconds: "load" and, once made, "export".
     folder: this model's own place on disk; forms are made under `folder/forms`.
+    calibrated: what a quantizer's calibration saw (`accel.result.Calibrated`), None where there was none.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Model:
         seconds: dict[str, float] | None = None,
         facts: Facts | None = None,
         original: Model | None = None,
+        calibrated: Any = None,
     ) -> None:
         self.source = source
         self.signature = signature
@@ -56,6 +58,7 @@ class Model:
         self._facts = facts
         self._samples: Samples | None = None
         self._original = original
+        self.calibrated = calibrated
 
     @property
     def original(self) -> Model:
@@ -176,6 +179,7 @@ class Model:
         precision: Precision | None = None,
         notes: tuple[str, ...] = (),
         facts: Facts | None = None,
+        calibrated: Any = None,
     ) -> Model:
         """A new model of the same signature that has just this form; this one stays as it is.
 
@@ -193,6 +197,7 @@ class Model:
             seconds=self.seconds,
             facts=facts or (self.facts if same else None),
             original=self.original,
+            calibrated=calibrated or self.calibrated,
         )
 
     def scratch(self) -> Path:
