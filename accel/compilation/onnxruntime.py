@@ -76,7 +76,7 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def _optimized(self, artefact: Artefact, folder: Path) -> Artefact:
         import onnxruntime as ort
 
-        options = self._options(ort)
+        options = self.options(ort)
         options.optimized_model_filepath = str(folder / "optimized.onnx")
         self._session(ort, folder / artefact.file, options)
         return msgspec.structs.replace(artefact, file="optimized.onnx")
@@ -86,7 +86,7 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         import onnxruntime as ort
 
         artefact = Artefact.load(folder)
-        options = self._options(ort, loads_optimized=artefact.file == "optimized.onnx")
+        options = self.options(ort, loads_optimized=artefact.file == "optimized.onnx")
         return OnnxRuntimeEngine(self._session(ort, folder / artefact.file, options), artefact, self)
 
     @staticmethod
@@ -96,7 +96,8 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         except Exception as error:
             raise explain(error, _RUNTIME, "loading the model") from error
 
-    def _options(self, ort: Any, *, loads_optimized: bool = False) -> Any:
+    def options(self, ort: Any, *, loads_optimized: bool = False) -> Any:
+        """The SessionOptions of this variant. loads_optimized: the file was rewritten before."""
         options = ort.SessionOptions()
         level = "none" if loads_optimized else self.optimization
         options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[level])
