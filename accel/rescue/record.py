@@ -15,7 +15,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One changed form of the quantized variant, scored on the validation part.
 
     what: in words. kind: "start" is the failing variant itself; then the rungs of the ladder, cheapest first.
-    compression: what makes this form from scratch. clean: False where it was only rewired from a quantized graph.
+    compression: what makes this form from scratch; each form that is scored was made so.
     score: the guard's metric, or agreement with the reference; drop: reference minus score, positive is worse.
     distance_db: median SQNR to the reference. left_float: operator types or nodes that the step puts back to float.
     relative_time: a call's time divided by that of the same backend's FP32, both in this process, in turns; rough,
@@ -27,7 +27,6 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     kind: Kind
     compression: tuple[Named, ...]
-    clean: bool = True
     score: float | None = None
     drop: float | None = None
     distance_db: float | None = None
