@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench validate clean
+.PHONY: demo test lint bench compression validate clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.demo
@@ -29,6 +29,18 @@ bench: $(VENV)/.test
 	$(if $(MODELS),ACCEL_BENCH_MODELS=$(MODELS)) $(BIN)/python -m pytest benchmarks --benchmark-only --timeout=1200 \
 		--benchmark-columns=median,iqr,ops,rounds $(BENCH)
 	$(BIN)/python -m benchmarks.page
+
+# Technique x backend over the recipes, sizes, and accel beside other tools: reports/COMPRESSION.md. Preparing takes
+# an hour or two the first time and may run on a busy machine; measuring takes MINUTES and wants a quiet one. Every part
+# goes on where it was. MODELS=digits,minilm takes some of the recipes.
+MINUTES ?= 25
+compression: $(VENV)/.test
+	$(BIN)/python -m benchmarks.compression.table prepare $(if $(MODELS),--models $(MODELS))
+	$(BIN)/python -m benchmarks.peers.compression prepare
+	$(BIN)/python -m benchmarks.compression.size
+	$(BIN)/python -m benchmarks.compression.table measure --minutes $(MINUTES) $(if $(MODELS),--models $(MODELS))
+	$(BIN)/python -m benchmarks.peers.compression measure
+	$(BIN)/python -m benchmarks.compression.page
 
 # The experiments that prove the harness right, at full size (up to two hours): reports/VALIDATION.md.
 # Interrupt it when you like; it goes on where it was. ONLY=V3,V4 runs some of them.

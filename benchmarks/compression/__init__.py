@@ -1,0 +1,1 @@
+"""Which compression pays on which backend, and at what cost: the experiments behind reports/COMPRESSION.md."""

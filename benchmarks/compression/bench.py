@@ -1,0 +1,131 @@
+"""One model made ready for the table: every artefact, what it is worth, and why there is none where there is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from accel.errors import AccelError, VariantError
+from accel.measurement.isolation import ChildFailed
+from accel.plugins import Named
+from accel.recipe import Variant
+from accel.result import write_atomically
+from accel.study import cache
+from accel.study.artefacts import find_prepared, remember
+from accel.study.budget import BudgetEnded
+from accel.study.missing import NotTried
+from benchmarks.compression.rows import Cell, Outcome, keep, load
+from benchmarks.compression.ways import Way, variant_of
+from benchmarks.subject import Ready, Subject, place
+
+_BUDGET = "4h"
+"""Only shares of it are used: for the reference's answers, and for how long a child may be silent."""
+
+
+class Bench(Subject):
+    """A model with its samples and reference answers, and the cells of its table."""
+
+    def __init__(self, model: str, root: Path | None = None) -> None:
+        name = Path(model).stem
+        super().__init__(model, root or place() / "compression" / name, budget=_BUDGET)
+        self.model = name
+
+    @property
+    def root(self) -> Path:
+        """Where everything of this model is kept."""
+        return self.folder.root
+
+    def key(self, variant: Variant) -> str:
+        """Of everything an artefact depends on: the model, the samples, the techniques' source, versions, processor."""
+        return cache.key(
+            variant,
+            model_sha256=self.context.identity or "",
+            calibration_sha256=self.context.samples_sha256,
+            machine=self.machine,
+        )
+
+    def cell(self, way: Way, backend: str, *, longest_s: float, again: bool = False, stale: bool = True) -> Cell:
+        """The cell of one pair; made if it isn't there, if what makes it has changed (`stale`) or failed (`again`)."""
+        variant = variant_of(way, backend)
+        there = load(self.root, variant.name)
+        if there is not None and self._good(there, variant, again=again, stale=stale):
+            return there
+        common: dict[str, Any] = {
+            "model": self.model,
+            "technique": way.technique,
+            "backend": backend,
+            "variant": variant.name,
+            "compression": way.compression,
+            "key": self.key(variant),
+            "probe": is_probe(way.compression),
+        }
+        cell = Cell(**common, **self._made(variant, longest_s))
+        keep(self.root, cell)
+        return cell
+
+    def _good(self, there: Cell, variant: Variant, *, again: bool, stale: bool) -> bool:
+        if there.outcome in ("refused", "skipped") or (again and there.outcome != "ready"):
+            return False
+        if stale and there.key != self.key(variant):
+            return False
+        return there.outcome != "ready" or find_prepared(self.root, variant.name) is not None
+
+    def _made(self, variant: Variant, longest_s: float) -> dict[str, Any]:
+        """What becomes of a variant, as fields of its cell."""
+        path = self.folder.reference / f"{variant.name}.json"
+        path.unlink(missing_ok=True)
+        try:
+            with self.folder.lock():
+                prepared = self._prepare(variant, self._shop, self.context, self.record, longest_s)
+                remember(self.root, prepared)
+        except AccelError as error:
+            return _why(error, "failed", longest_s)
+        begun = time.perf_counter()
+        try:
+            ready = self._compared(prepared)
+        except AccelError as error:
+            return _why(error, "failed" if isinstance(error, ChildFailed) else "wrong", longest_s)
+        took = time.perf_counter() - begun
+        write_atomically(path, msgspec.json.encode(ready))
+        return {
+            "outcome": "ready",
+            "quality": ready.quality,
+            "artefact_bytes": prepared.artefact_bytes,
+            "set_up": prepared.set_up,
+            "numerics": prepared.numerics and short(prepared.numerics),
+            "notes": prepared.notes,
+            "item_s": took / max(1, len(self.context.reference_ids)),
+        }
+
+    def prepared(self, variant: str) -> Ready:
+        """An artefact that a cell says is ready."""
+        return msgspec.json.decode((self.folder.reference / f"{variant}.json").read_bytes(), type=Ready)
+
+
+def _why(error: AccelError, otherwise: Outcome, longest_s: float) -> dict[str, Any]:
+    """A reason as fields of a cell."""
+    if isinstance(error, BudgetEnded):
+        return {"outcome": "late", "reason": f"making it took longer than {longest_s:.0f} s (while {error.doing})"}
+    if isinstance(error, NotTried):
+        return {"outcome": error.status, "reason": error.reason, "next_step": error.next_step}
+    if isinstance(error, VariantError):
+        return {"outcome": otherwise, "reason": error.reason, "next_step": error.next_step}
+    return {"outcome": otherwise, "reason": str(error)}
+
+
+def short(numerics: Any) -> Any:
+    """Without the names of single operators: the table has no room for them."""
+    operators = tuple(msgspec.structs.replace(o, names=()) for o in numerics.operators)
+    return msgspec.structs.replace(numerics, operators=operators, islands=())
+
+
+def is_probe(compression: Sequence[Named]) -> bool:
+    """True if accuracy is given away and not won back, as accel sees it."""
+    from accel import compression as techniques
+
+    known = getattr(techniques, "is_probe", None)
+    return bool(known(compression)) if known is not None else False

@@ -1,0 +1,157 @@
+"""Technique x backend over the recipes: what each compression does to speed, size and outputs, or why it isn't tried.
+
+    python -m benchmarks.compression.table prepare [--models digits,minilm] [--longest 240] [--minutes 60]
+    python -m benchmarks.compression.table measure [--models digits,minilm] [--minutes 25]
+    python -m benchmarks.compression.table collect
+
+`prepare` makes the artefacts (through accel's own cache), compares their outputs with the reference's and judges them;
+it measures nothing, so it may run on a busy machine. `measure` wants a quiet one: it times what is prepared, the most
+telling pairs first, each beside the same backend's FP32 form, until the time is up, and says what it left out. Both go
+on where they were. `collect` writes reports/compression/table-*.json, which `python -m benchmarks.compression.page`
+reads; `measure` does so by itself. Everything else lies in ACCEL_BENCH_OUT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from accel.errors import AccelError, VariantError
+from benchmarks.batching.rows import Where
+from benchmarks.compression import rows
+from benchmarks.compression.bench import Bench
+from benchmarks.compression.rows import Cell
+from benchmarks.compression.sittings import Clock, Sitting, is_done, settle, sit, sittings, spend
+from benchmarks.compression.ways import BACKENDS, MODELS, pairs, tuning_s, variant_of, ways
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def benches(models: Sequence[str]) -> dict[str, Bench]:
+    """Every model that can be looked at; one that can't is said and left out."""
+    found = {}
+    for model in models:
+        try:
+            bench = Bench(model)
+            found[bench.model] = bench
+        except AccelError as error:
+            say(f"{model}: {error}")
+    return found
+
+
+def prepare(
+    models: Sequence[str], *, longest_s: float, minutes: float = math.inf, again: bool = False, stale: bool = True
+) -> int:
+    """Every cell, the telling ones of all models first. Gives how many are ready."""
+    end, ready = time.perf_counter() + 60 * minutes, 0
+    all_ = benches(models)
+    for telling in (True, False):
+        for model, way, backend in pairs(tuple(all_), telling=telling):
+            if time.perf_counter() > end:
+                say("the time is up; the same command goes on here")
+                return ready
+            begun = time.perf_counter()
+            most_s = longest_s + tuning_s(way)
+            cell = all_[model].cell(way, backend, longest_s=most_s, again=again, stale=stale)
+            ready += cell.outcome == "ready"
+            took = time.perf_counter() - begun
+            say(f"{model:10} {backend:12} {way.technique:44} {took:6.1f} s  {_told(cell)}")
+    return ready
+
+
+def _told(cell: Cell) -> str:
+    quality = cell.quality.outcome if cell.quality is not None else ""
+    return f"{cell.outcome} {quality} {cell.reason[:160]}".strip()
+
+
+def cells_of(bench: Bench) -> list[Cell]:
+    """The cells that are kept, in the table's order."""
+    found = []
+    for backend in BACKENDS:
+        for way in ways(bench.model):
+            cell = rows.load(bench.root, variant_of(way, backend).name)
+            if cell is not None:
+                found.append(cell)
+    return found
+
+
+def measure(models: Sequence[str], *, minutes: float, reports: Path) -> list[Sitting]:
+    """Time what is prepared, for so long; gives the sittings that the time didn't allow."""
+    all_ = benches(models)
+    listed = list(sittings({name: cells_of(bench) for name, bench in all_.items()}))
+    failed: set[str] = set()
+
+    def go(sitting: Sitting) -> None:
+        bench = all_[sitting.base.model]
+        chosen = tuple(c for c in sitting.candidates if c.variant not in failed)
+        sitting = msgspec.structs.replace(sitting, candidates=chosen)
+        dropped: dict[str, str] = {}
+        try:
+            readies = {c.variant: bench.prepared(c.variant) for c in sitting.cells}
+            dropped = sit(sitting, bench, readies)
+        except (VariantError, OSError) as error:
+            say(f"  the FP32 form fails: {error}")
+        for variant, reason in dropped.items():
+            say(f"  {variant} dropped out: {reason}")
+        failed.update(dropped)
+        settle(sitting, bench, dropped)
+
+    def done(sitting: Sitting) -> bool:
+        return is_done(sitting, all_[sitting.base.model])
+
+    left = spend(listed, Clock(60 * minutes), done=done, go=go, said=say)
+    for sitting in left:
+        say(f"not measured, for want of time: {sitting}")
+    collect(all_, reports)
+    return left
+
+
+def collect(all_: dict[str, Bench], reports: Path) -> None:
+    """One JSON a model, of all its cells."""
+    for name, bench in all_.items():
+        record = bench.record
+        table = rows.Table(
+            model=name,
+            random_weights=record.source.random_weights,
+            where=Where.here(),
+            caches_bytes=record.machine.caches_bytes,
+            evaluation=len(bench.context.reference_ids),
+            calibration=record.calibration_count,
+            accuracy_drop=record.accuracy_drop,
+            cells=tuple(cells_of(bench)),
+        )
+        say(str(rows.write(table, f"table-{name}", reports)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=("prepare", "measure", "collect"))
+    parser.add_argument("--models", default=",".join(MODELS), help="recipes, separated by commas")
+    parser.add_argument("--minutes", type=float, help="measure: 25 by default; prepare: as long as it takes")
+    parser.add_argument("--longest", type=float, default=240.0, help="seconds that making one artefact may take")
+    parser.add_argument("--again", action="store_true", help="prepare: try once more what failed")
+    parser.add_argument("--keep-stale", action="store_true", help="prepare: keep what an older version made")
+    parser.add_argument("--reports", type=Path, default=rows.FOLDER, help="folder of the JSON files")
+    given = parser.parse_args(arguments)
+    models = [m for m in given.models.split(",") if m]
+    if given.what == "prepare":
+        minutes = math.inf if given.minutes is None else given.minutes
+        count = prepare(models, longest_s=given.longest, minutes=minutes, again=given.again, stale=not given.keep_stale)
+        say(f"{count} pairs are ready")
+    elif given.what == "measure":
+        measure(models, minutes=25.0 if given.minutes is None else given.minutes, reports=given.reports)
+    else:
+        collect(benches(models), given.reports)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
