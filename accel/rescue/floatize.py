@@ -52,7 +52,8 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """A quantized graph taken apart: the float graph and the pairs, by the float graph's tensor names.
 
-    types: operator types that were quantized. attributes: quantizing may rewrite a node's (Gemm's beta).
+    types: operator types that were quantized. attributes: of the nodes that are still there, since quantizing may
+        rewrite them (Gemm's beta); a ReLU that was left to the clipping of a range is gone.
     """
 
     reference: Any
@@ -63,12 +64,12 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def nodes(self) -> tuple[tuple[str, str], ...]:
-        """(name, operator type) of every node that was quantized, in the order of the graph."""
+        """(name, operator type) of every node that was quantized and is still there, in the order of the graph."""
         tensors = set(self.pairs)
         return tuple(
             (n.name, n.op_type)
             for n in self.reference.graph.node
-            if _active(n, self, frozenset()) and tensors & {*n.input, *n.output}
+            if n.name in self.attributes and _active(n, self, frozenset()) and tensors & {*n.input, *n.output}
         )
 
 

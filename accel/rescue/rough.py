@@ -54,7 +54,7 @@ def interval(ours: list[float], theirs: list[float]) -> Relative:
     """
     from scipy.stats import bootstrap
 
-    value = _ratio(np.asarray(ours), np.asarray(theirs))
+    value = float(_ratio(np.asarray(ours), np.asarray(theirs)))
     if len(set(ours)) == len(set(theirs)) == 1:
         return Relative(value=value, low=value, high=value)
     found = bootstrap(

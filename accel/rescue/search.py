@@ -89,7 +89,7 @@ class Search:
         self._begun = clock()
         self._stopped = False
         self._self_check: float | None = None
-        self._apart: dict[tuple[Named, ...], Ablation | None] = {}
+        self._apart: tuple[tuple[Named, ...], Ablation | None] | None = None
         self._known_fields = {f.name for f in msgspec.structs.fields(type(self._technique(bench.variant.compression)))}
 
     def run(self) -> Rescue:
@@ -263,10 +263,9 @@ class Search:
         """The form that the search builds on, taken apart; None if it can't be, or if its two ends don't check."""
         if not self._may_go_on():
             return None
-        key = self.base.compression
-        if key not in self._apart:
-            self._apart = {key: ablation_of(self.bench, key)}
-        found = self._apart[key]
+        if self._apart is None or self._apart[0] != self.base.compression:
+            self._apart = (self.base.compression, ablation_of(self.bench, self.base.compression))
+        found = self._apart[1]
         if found is None:
             return None
         self._self_check = max(self._self_check or 0.0, found.self_check_error)

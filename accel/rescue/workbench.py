@@ -121,10 +121,11 @@ class Workbench:
 
     def _requantized(self, technique: Any) -> Model:
         from accel.compression import _qdq
-        from accel.compression._graph import quantized_facts
+        from accel.compression._graph import quantized_facts, quantized_operators, require
 
         source, ranges = self.float_and_ranges(technique)
         path = _qdq.quantized(source, ranges, technique, self.before, self.before.scratch() / "model.onnx")
+        require(quantized_operators(path), _qdq.operators(self.before.facts, technique))
         return self.before.derive("onnx", path, facts=quantized_facts(self.before))
 
     def step(
