@@ -153,6 +153,39 @@ def mlp(folder: Path, *, opset: int = 17) -> FileModel:
     return FileModel(signature, {"onnx": path})
 
 
+def transformer(folder: Path) -> FileModel:
+    """x: [batch, length, 64] -> one attention layer, then 64 -> 128 -> 64 with a residual -> y; no biases."""
+    rng = np.random.default_rng(4)
+    shapes = {"wq": (64, 64), "wk": (64, 64), "wv": (64, 64), "wo": (64, 64), "up": (64, 128), "down": (128, 64)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "wq"], ["q"], name="query"),
+        helper.make_node("MatMul", ["x", "wk"], ["k"], name="key"),
+        helper.make_node("MatMul", ["x", "wv"], ["v"], name="value"),
+        helper.make_node("Transpose", ["k"], ["kt"], perm=[0, 2, 1], name="turn"),
+        helper.make_node("MatMul", ["q", "kt"], ["s"], name="scores"),
+        helper.make_node("Softmax", ["s"], ["p"], axis=-1, name="softmax"),
+        helper.make_node("MatMul", ["p", "v"], ["c"], name="context"),
+        helper.make_node("MatMul", ["c", "wo"], ["o"], name="output"),
+        helper.make_node("Add", ["x", "o"], ["h"], name="residual"),
+        helper.make_node("MatMul", ["h", "up"], ["u"], name="widen"),
+        helper.make_node("Relu", ["u"], ["r"], name="relu"),
+        helper.make_node("MatMul", ["r", "down"], ["y"], name="narrow"),
+    ]
+    weights = [
+        numpy_helper.from_array((rng.normal(size=s) / np.sqrt(s[0])).astype(np.float32), n) for n, s in shapes.items()
+    ]
+    axes: list[Any] = ["batch", "length", 64]
+    path = save(folder / "transformer.onnx", nodes, weights, axes, axes, 17)
+    signature = Signature(
+        inputs=(Tensor("x", "float32", ("batch", "length", 64)),),
+        outputs=(Tensor("y", "float32", ("batch", "length", 64)),),
+        batch="any",
+    )
+    model = FileModel(signature, {"onnx": path})
+    model.facts = facts("transformer", MatMul=8, Softmax=1, Add=1)
+    return model
+
+
 def items(signature: Signature, n: int, seed: int = 0) -> dict[str, np.ndarray]:
     """n seeded items for every input."""
     rng = np.random.default_rng(seed)

@@ -58,7 +58,7 @@ def stored_as(path: Path) -> str:
     proto = read(path)
     counted = operators(proto)
     if counted["MatMulNBits"]:
-        return "int4 or int8 weights"
+        return f"int{_weight_bits(proto)} weights"
     if set(counted) & DYNAMIC:
         return "int8 dynamic"
     if set(counted) & (QDQ | OPERATOR_FORM):
@@ -73,6 +73,12 @@ def stored_as(path: Path) -> str:
     named = {onnx.TensorProto.FLOAT16: "f16", onnx.TensorProto.BFLOAT16: "bf16", onnx.TensorProto.DOUBLE: "float64"}
     floats = {t: n for t, n in sizes.items() if t in named or t == onnx.TensorProto.FLOAT}
     return named.get(max(floats, key=lambda t: floats[t]), "float32") if floats else "float32"
+
+
+def _weight_bits(proto: Any) -> int:
+    """The fewest bits a MatMulNBits node of the graph stores its weights in; 4 where it doesn't say."""
+    nodes = [n for g in graphs(proto.graph) for n in g.node if n.op_type == "MatMulNBits"]
+    return min(next((int(a.i) for a in n.attribute if a.name == "bits"), 4) for n in nodes)
 
 
 def external_files(path: Path) -> tuple[str, ...]:

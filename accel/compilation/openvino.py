@@ -28,6 +28,7 @@ _HEAVY = frozenset(
     {"Convolution", "GroupConvolution", "FullyConnected", "MatMul", "Deconvolution", "RNNSeq", "LSTMSequence"}
 )
 _INT8 = frozenset({"i8", "u8"})
+_FEW_BITS = frozenset({"i8", "u8", "i4", "u4"})
 
 
 class OpenVino(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,7 +82,7 @@ class OpenVino(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             core = ov.Core()
             network = core.read_model(str(folder / artefact.file))
             compiled = core.compile_model(network, "CPU", self.settings(artefact.precision, folder))
-            return OpenVinoEngine(compiled, artefact)
+            return OpenVinoEngine(compiled, artefact, _weight_bits(network))
         except VariantError:
             raise
         except Exception as error:
@@ -122,7 +123,7 @@ class OpenVinoEngine:
 
     parallel_runs = True
 
-    def __init__(self, compiled: Any, artefact: Artefact) -> None:
+    def __init__(self, compiled: Any, artefact: Artefact, weight_bits: int | None = None) -> None:
         self.sizes = artefact.sizes
         self._compiled = compiled
         self._names = artefact.output_names
@@ -134,7 +135,7 @@ class OpenVinoEngine:
                 f"original has {len(self._dtypes)} and {len(self._names)}.",
                 "Try the backend `onnxruntime`.",
             )
-        self.effective = _effective(compiled)
+        self.effective = _effective(compiled, weight_bits)
         self._own.request = compiled.create_infer_request()
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
@@ -155,17 +156,31 @@ class OpenVinoEngine:
         self._compiled = None
 
 
-def _effective(compiled: Any) -> Effective:
-    """Asked of the runtime: the settings it took and the precision each heavy layer was compiled to."""
+def _weight_bits(network: Any) -> int | None:
+    """The fewest bits a weight is stored in where activations stay in float; None if nothing is stored in few bits."""
+    constants = [o.get_element_type() for o in network.get_ops() if o.get_type_name() == "Constant"]
+    fakes = any(o.get_type_name() == "FakeQuantize" for o in network.get_ops())
+    return None if fakes else min((t.bitwidth for t in constants if t.get_type_name() in _FEW_BITS), default=None)
+
+
+def _effective(compiled: Any, weight_bits: int | None) -> Effective:
+    """Asked of the runtime: the settings it took and the precision each heavy layer was compiled to.
+
+    With weights alone in few bits a layer is named after them there, whatever it computes in.
+    """
     layers = _heavy_precisions(compiled)
     hint = _SHORT.get(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name(), "mixed")
     eight = sum(n for p, n in layers.items() if p in _INT8)
     listed = ", ".join(f"{p} {n}" for p, n in sorted(layers.items()))
+    group = str(compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE"))
+    of_weights = "int8 dynamic" if group != "0" else f"int{weight_bits} weights"
+    few = of_weights if weight_bits else "int8" if eight else None
+    detail = {"streams": str(compiled.get_property("NUM_STREAMS")), "precision hint": hint, "heavy layers": listed}
     return Effective(
-        precision=f"int8, rest {hint}" if eight else hint,
+        precision=f"{few}, rest {hint}" if few else hint,
         threads=int(compiled.get_property("INFERENCE_NUM_THREADS")),
         provider="CPU",
-        detail={"streams": str(compiled.get_property("NUM_STREAMS")), "precision hint": hint, "heavy layers": listed},
+        detail=detail | ({"dynamic quantization group": group} if weight_bits else {}),
     )
 
 

@@ -1,20 +1,23 @@
-"""Which samples a quantizer looks at, in batches the model takes."""
+"""Which samples a quantizer looks at, in batches the model takes, and what was noticed about them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from accel.compilation import Arrays
 from accel.errors import VariantError
+from accel.result import Calibrated
 
 if TYPE_CHECKING:
     from accel.model import Model
     from accel.samples import Samples
 
 LARGEST_BATCH = 8
+FEW = 32
+"""Below this, one unusual item decides a range; the toolchains' own advice is 100 to 300."""
 
 
 class Calibration:
@@ -54,3 +57,26 @@ class Calibration:
 
     def __iter__(self) -> Iterator[Arrays]:
         return (self[i] for i in range(len(self)))
+
+    def seen(self, unused: Iterable[str] = ()) -> Calibrated:
+        """What there is to say about it. unused: tensors whose range holds a single value."""
+        return Calibrated(items=self.items, constant=self._constant(), unused=tuple(unused), few=self.items < FEW)
+
+    def _constant(self) -> tuple[str, ...]:
+        """Inputs that were the same in every item; with one item nothing can be told."""
+        if self.items < 2:
+            return ()
+        first = {name: value[:1] for name, value in self[0].items()}
+        left = dict(first)
+        for batch in self:
+            left = {name: value for name, value in left.items() if _same(batch[name], value)}
+            if not left:
+                break
+        return tuple(left)
+
+
+def _same(rows: Any, row: Any) -> bool:
+    """True if all rows equal the one; of another length if both hold a single value alone (all zeros, say)."""
+    if rows.shape[1:] == row.shape[1:]:
+        return bool((rows == row).all())
+    return bool(row.size and (rows == row.flat[0]).all() and (row == row.flat[0]).all())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from accel.compilation._onnx import ACROSS, DYNAMIC, graphs, read
 from accel.errors import VariantError
@@ -33,6 +34,7 @@ def load_prepared(path: Path) -> Any:
     proto = onnx.load(path)
     for graph in graphs(proto.graph):
         del graph.value_info[:]
+        _flatten_biases(graph)
     if opset(proto) < PER_CHANNEL_OPSET:
         try:
             proto = version_converter.convert_version(proto, OPSET)
@@ -42,6 +44,27 @@ def load_prepared(path: Path) -> Any:
                 "Export the model again with opset 17.",
             ) from error
     return proto
+
+
+def _flatten_biases(graph: Any) -> None:
+    """Give each Gemm a bias of one axis: with a row of shape (1, n), as some exporters write it, the per-channel
+    quantizer compares arrays as if they were numbers and stops with "The truth value of an array with more than one
+    element is ambiguous".
+    """
+    from onnx import numpy_helper
+
+    weights = {w.name: w for w in graph.initializer}
+    for index, node in enumerate(graph.node):
+        if node.op_type != "Gemm" or len(node.input) < 3 or not {*node.input[1:3]} <= set(weights):
+            continue
+        transposed = any(a.name == "transB" and a.i for a in node.attribute)
+        width = weights[node.input[1]].dims[0 if transposed else 1]
+        bias = numpy_helper.to_array(weights[node.input[2]])
+        if bias.ndim != 1 and bias.size in (1, width):
+            name = f"{node.input[2]}__flat_{index}"
+            flat = np.broadcast_to(bias.reshape(-1), (width,)).copy()
+            graph.initializer.append(numpy_helper.from_array(flat, name))
+            node.input[2] = name
 
 
 def name_nodes(proto: Any) -> None:
@@ -110,6 +133,18 @@ def listed(counted: Counter[str], none: str = "nothing") -> str:
     'Conv 22, Gemm 1'
     """
     return ", ".join(f"{name} {n}" for name, n in counted.most_common()) or none
+
+
+def kept_in_float(types: Iterable[str], names: Iterable[str]) -> str:
+    """What was asked to stay in float, in brackets; nothing if nothing was.
+
+    >>> kept_in_float(["Add"], ["conv_1"])
+    ' (in float as asked: Add, `conv_1`)'
+    """
+    kept = [*types, *(f"`{name}`" for name in names)]
+    return (
+        f" (in float as asked: {', '.join(kept[:5])}{f' and {len(kept) - 5} more' * (len(kept) > 5)})" if kept else ""
+    )
 
 
 def require(done: Counter[str], wanted: Iterable[str]) -> None:

@@ -9,6 +9,9 @@ from typing import Literal
 
 import msgspec
 
+from accel.measurement.cgroup import ROOT
+from accel.measurement.facts import caches_bytes
+
 _VNNI = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -57,6 +60,12 @@ def forms_here(cpuinfo: Path = _CPUINFO, processor: str | None = None) -> Forms:
 def has_vnni(cpuinfo: Path = _CPUINFO) -> bool:
     """True if 8-bit dot products are an instruction here, so that sums of 8-bit products don't overflow."""
     return bool(_VNNI & _flags(cpuinfo))
+
+
+@cache
+def last_level_cache() -> int | None:
+    """Bytes of the largest cache of one processor, None if they can't be read."""
+    return max((caches_bytes(ROOT) or {"": 0}).values()) or None
 
 
 def _flags(cpuinfo: Path) -> set[str]:

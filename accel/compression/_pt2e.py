@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from accel.compression._calibration import Calibration
 from accel.compression._graph import listed, quantized_facts, require
+from accel.compression._processor import forms_here
 from accel.errors import VariantError
 
 if TYPE_CHECKING:
@@ -41,7 +43,13 @@ def quantize(asked: QuantizeStatic, model: Model, samples: Samples) -> Model:
     done, before = _counted(graph)
     require(done, ("convolution", "linear layer"))
     note = f"quantize_static: {listed(done)} of {listed(before)} in 8 bits by PT2E, {calibration.items} samples"
-    return model.derive("torch", quantized, notes=(note,), facts=quantized_facts(model))
+    return model.derive(
+        "torch",
+        quantized,
+        notes=(forms_here().said, note),
+        facts=quantized_facts(model),
+        calibrated=calibration.seen(),
+    )
 
 
 def _converted(form: Any, model: Model, calibration: Calibration) -> Any:
@@ -51,9 +59,11 @@ def _converted(form: Any, model: Model, calibration: Calibration) -> Any:
     from torchao.quantization.pt2e import move_exported_model_to_eval
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    graph = _exported(form.flat_module(), form, model, calibration, strict=True).module()
+    graph = _exported(_channels_last(form.flat_module()), form, model, calibration, strict=True).module()
     quantizer = x86.X86InductorQuantizer()
-    quantizer.set_global(x86.get_default_x86_inductor_quantization_config(is_dynamic=False))
+    quantizer.set_global(
+        x86.get_default_x86_inductor_quantization_config(is_dynamic=False, reduce_range=forms_here().reduce_range)
+    )
     with torch.no_grad():
         prepared = prepare_pt2e(graph, quantizer)
         for batch in calibration:
@@ -66,6 +76,25 @@ def _converted(form: Any, model: Model, calibration: Calibration) -> Any:
             delattr(converted, name)
             converted.register_buffer(name, value)
     return converted
+
+
+def _channels_last(module: Any) -> Any:
+    """A copy that keeps images channel by channel last, as the 8-bit kernels do.
+
+    Otherwise inductor asserts on depthwise layers ("expected size 32==32, stride 1==1024 at dim=1").
+    """
+    import torch
+
+    class ChannelsLast(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = copy.deepcopy(module).to(memory_format=torch.channels_last)
+
+        def forward(self, *tensors: Any) -> Any:
+            last = torch.channels_last
+            return self.inner(*[t.contiguous(memory_format=last) if t.dim() == 4 else t for t in tensors])
+
+    return ChannelsLast()
 
 
 def _as_form(graph: Any, form: Any, model: Model, calibration: Calibration) -> Any:

@@ -7,7 +7,6 @@ types; any number of quantized files that leave some in float can then be made f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from accel.compression._calibration import Calibration
 from accel.compression._graph import (
     heavy_operators,
     is_large,
+    kept_in_float,
     listed,
     load_prepared,
     name_nodes,
@@ -24,7 +24,8 @@ from accel.compression._graph import (
     save,
 )
 from accel.compression._processor import forms_here
-from accel.compression._ranges import endless, learn, tool_method
+from accel.compression._ranges import endless, learn, still, tool_method
+from accel.compression._rules import check_names
 from accel.errors import VariantError
 
 if TYPE_CHECKING:
@@ -44,13 +45,15 @@ def quantize(asked: QuantizeStatic, model: Model, samples: Samples) -> Model:
     done = quantized_operators(path)
     require(done, operators(model.facts, asked))
     before = heavy_operators(load_prepared(source))
+    seen = calibration.seen(still(ranges))
     for left in source.parent.glob("*"):
         left.unlink()
-    kept = _kept(asked)
+    kept = kept_in_float(asked.keep, asked.exclude)
     note = (
         f"quantize_static: {listed(done)} of {listed(before)} in 8 bits{kept}, {calibration.items} calibration samples"
     )
-    return model.derive("onnx", path, notes=(forms_here().said, note), facts=quantized_facts(model))
+    facts = quantized_facts(model)
+    return model.derive("onnx", path, notes=(forms_here().said, note), facts=facts, calibrated=seen)
 
 
 def prepared_float(model: Model, asked: QuantizeStatic) -> Path:
@@ -98,6 +101,9 @@ def quantized(source: Path, ranges: Path, asked: QuantizeStatic, model: Model, p
     here = forms_here()
     types = {"u8": QuantType.QUInt8, "s8": QuantType.QInt8}
     wanted = operators(model.facts, asked)
+    nodes = load_prepared(source).graph.node
+    check_names(asked.exclude, (n.name for n in nodes), "the prepared graph")
+    endless_ones = endless(ranges)
     if not wanted:
         return save(load_prepared(source), path)
     try:
@@ -107,7 +113,7 @@ def quantized(source: Path, ranges: Path, asked: QuantizeStatic, model: Model, p
             None,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(wanted),
-            nodes_to_exclude=[*asked.exclude, *_touching(source, endless(ranges))],
+            nodes_to_exclude=[*asked.exclude, *(n.name for n in nodes if endless_ones & {*n.input, *n.output})],
             per_channel=asked.per_channel,
             reduce_range=here.reduce_range,
             activation_type=types[here.activations],
@@ -149,18 +155,6 @@ def _largest_batch(method: str) -> int:
 
 def _lies_apart(source: Path) -> bool:
     return source.with_name(source.name + ".data").exists()
-
-
-def _kept(asked: QuantizeStatic) -> str:
-    kept = [*asked.keep, *(f"`{name}`" for name in asked.exclude)]
-    return f" ({len(kept)} kept in float: {', '.join(kept[:5])}{', ...' if len(kept) > 5 else ''})" if kept else ""
-
-
-def _touching(source: Path, tensors: set[str]) -> Sequence[str]:
-    """Names of the nodes that read or write one of the tensors."""
-    if not tensors:
-        return ()
-    return [n.name for n in load_prepared(source).graph.node if tensors & {*n.input, *n.output}]
 
 
 def _preprocessed(source: Path, *, large: bool) -> Path:

@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from accel.compression._entropy import collector
+
 if TYPE_CHECKING:
     from accel.compilation import Arrays
     from accel.compression._calibration import Calibration
 
 _METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile", "distribution": "Distribution"}
-_BINS = {"entropy": 512, "percentile": 2048, "distribution": 2048}
+_BINS = 2048
+_ENDLESS = "endless.json"
 
 
 def learn(
@@ -41,27 +45,33 @@ def learn(
 
     with contextlib.redirect_stdout(io.StringIO()):
         found = _collected(_calibrator(source, wanted, "minmax", {}, large), calibration)
+        beyond = _take_out_endless(found)
         if method != "minmax":
-            options: dict[str, Any] = {"num_bins": _BINS[method], "symmetric": False, "percentile": percentile}
+            options: dict[str, Any] = {"num_bins": _BINS, "symmetric": False, "percentile": percentile}
             found = _collected(_with_edges(_calibrator(source, wanted, method, options, large), found), calibration)
     target = source.with_name("ranges.json")
     save_tensors_data(found, target)
+    target.with_name(_ENDLESS).write_text(json.dumps(sorted(beyond)))
     return target
+
+
+def _take_out_endless(found: Any) -> set[str]:
+    beyond = {name for name, data in found.items() if not np.isfinite(_limits(data)).all()}
+    for name in beyond:
+        del found.data[name]
+    return beyond
 
 
 def endless(ranges: Path) -> set[str]:
     """Tensors whose values reach infinity (a mask of minus infinity, say): no 8-bit scale can hold them."""
-    from onnxruntime.quantization.calibrate import load_tensors_data
-
-    found = {name: _limits(data) for name, data in load_tensors_data(ranges).items()}
-    return {name for name, limits in found.items() if not np.isfinite(limits).all()}
+    return set(json.loads(ranges.with_name(_ENDLESS).read_text()))
 
 
 def still(ranges: Path) -> tuple[str, ...]:
-    """Tensors that were zero in every sample, so that their range says nothing."""
+    """Tensors that held one value in every sample, so that their range says nothing."""
     from onnxruntime.quantization.calibrate import load_tensors_data
 
-    return tuple(name for name, data in load_tensors_data(ranges).items() if _limits(data) == (0.0, 0.0))
+    return tuple(name for name, data in load_tensors_data(ranges).items() if np.ptp(_limits(data)) == 0)
 
 
 def tool_method(method: str) -> Any:
@@ -99,9 +109,7 @@ def _collected(calibrator: Any, calibration: Calibration) -> Any:
 
 def _with_edges(calibrator: Any, known: Any) -> Any:
     """The calibrator with an empty histogram of the final width for every tensor, so that none ever grows."""
-    from onnxruntime.quantization.calibrate import HistogramCollector
-
-    collector = HistogramCollector(
+    found = collector(
         calibrator.method,
         calibrator.symmetric,
         calibrator.num_bins,
@@ -112,9 +120,10 @@ def _with_edges(calibrator: Any, known: Any) -> Any:
     for name, data in known.items():
         low, high = (np.float32(limit) for limit in _limits(data))
         threshold = np.array(max(abs(low), abs(high)), np.float32)
-        counts, edges = np.histogram([], calibrator.num_bins, range=(-threshold, threshold))
-        collector.histogram_dict[name] = (counts.astype(np.int64), edges.astype(np.float32), low, high, threshold)
-    calibrator.collector = collector
+        counts, edges = np.histogram([], calibrator.num_bins, range=(-float(threshold), float(threshold)))
+        found.histogram_dict[name] = (counts.astype(np.int64), edges.astype(np.float32), low, high, threshold)
+    calibrator.tensors_to_calibrate = set(known.keys())
+    calibrator.collector = found
     return calibrator
 
 

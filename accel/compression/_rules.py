@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from accel.compilation import Refusal
+from accel.errors import VariantError, nearest
 
 if TYPE_CHECKING:
     from accel.model import Facts
@@ -23,3 +27,21 @@ def missing(package: str, what: str, install: str) -> Refusal | None:
     if find_spec(package) is None:
         return Refusal(f"{what} needs the package `{package}`, which is not installed.", f"Install it with: {install}")
     return None
+
+
+def foreign(asked: msgspec.Struct, own: set[str], whose: str) -> Refusal | None:
+    """A refusal of the first field that was changed from its default, though the tool `whose` has no such thing."""
+    fields = msgspec.structs.fields(type(asked))
+    changed = (f.name for f in fields if getattr(asked, f.name) != f.default)
+    name = next((n for n in changed if n not in own), None)
+    if name is None:
+        return None
+    return Refusal(f"`{name}` means nothing to {whose}.", f"Leave `{name}` out.")
+
+
+def check_names(asked: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raise VariantError for a name to exclude that the graph doesn't have, rather than quantize it in silence."""
+    have = sorted(known)
+    for name in asked:
+        if name not in have:
+            raise VariantError(f"`exclude` names `{name}`, but {what} has no such node.", nearest(name, have))

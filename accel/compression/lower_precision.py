@@ -38,10 +38,7 @@ class LowerPrecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if target not in _FORMS:
             return Refusal(f"The backend `{target}` has no precision to choose.", "Use `openvino` or `inductor`.")
         if self.dtype == "f16":
-            return Refusal(
-                "float16 arithmetic would be emulated: this processor has no kernels for it here.",
-                'Use dtype = "bf16".',
-            )
+            return _float16(machine, target)
         if not machine.has_bf16:
             return Refusal(
                 "bf16 would be emulated: this processor has no bfloat16 instructions.",
@@ -59,6 +56,17 @@ class LowerPrecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             precision=self.dtype,
             notes=(f"lower_precision: {self.dtype} where it can",),
         )
+
+
+def _float16(machine: Machine, target: str) -> Refusal | None:
+    """OpenVINO has float16 kernels for AVX512-FP16, AMX-FP16 and ARM; elsewhere it takes the hint and runs bfloat16."""
+    if target != "openvino":
+        return Refusal("torch has no fast float16 on the processor.", 'Use dtype = "bf16".')
+    if not {"avx512_fp16", "amx_fp16", "asimdhp"} & set(machine.flags):
+        return Refusal(
+            "float16 arithmetic would be emulated: this processor has no instructions for it.", 'Use dtype = "bf16".'
+        )
+    return None
 
 
 def _onnxruntime(dtype: str) -> Refusal:

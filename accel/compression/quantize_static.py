@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import msgspec
 
 from accel.compilation import Refusal
-from accel.compression._rules import already_quantized, missing
+from accel.compression._rules import already_quantized, foreign, missing
 
 if TYPE_CHECKING:
     from accel.measurement.machine import Machine
@@ -67,16 +67,12 @@ class QuantizeStatic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 f"There is no static quantizer for the backend `{target}`.",
                 "Use the backend `onnxruntime`, `openvino` or `inductor`.",
             )
-        if foreign := self._foreign(own):
-            return Refusal(
-                f"`{foreign}` means nothing to the quantizer of `{self.quantizer(target)}`.", f"Leave `{foreign}` out."
-            )
-        return already_quantized(facts) or _toolchain(self.quantizer(target))
-
-    def _foreign(self, own: set[str]) -> str | None:
-        fields = {f.name: f.default for f in msgspec.structs.fields(type(self))}
-        changed = [n for n, default in fields.items() if getattr(self, n) != default]
-        return next((n for n in changed if n not in own | {"count", "portable"}), None)
+        quantizer = self.quantizer(target)
+        return (
+            foreign(self, own | {"count", "portable"}, f"the quantizer of `{quantizer}`")
+            or already_quantized(facts)
+            or _toolchain(quantizer)
+        )
 
     def apply(self, model: Model, samples: Samples, target: str) -> Model:
         """A new model in the form that `writes` says; raises VariantError with the quantizer's reason."""

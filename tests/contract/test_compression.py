@@ -18,8 +18,9 @@ from tests.small_models import cnn, facts, items, machine, mlp
 NAMES = plugins.names("compression")
 TARGETS = plugins.names("compilation")
 LEGAL = {
-    "quantize_dynamic": {"onnxruntime"},
+    "quantize_dynamic": {"onnxruntime", "openvino", "inductor"},
     "quantize_static": {"onnxruntime", "openvino", "inductor"},
+    "quantize_weights": {"onnxruntime", "openvino", "inductor"},
     "lower_precision": {"openvino", "eager", "inductor"},
 }
 
@@ -75,7 +76,9 @@ def test_plain_and_make_are_opposites_and_unknown_fields_are_named(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_legal_pairs_are_these(name, target):
-    refusal = technique(name).fits(facts(), machine(), target)
+    # Weight-only quantization is for matrix products.
+    given = facts("transformer", MatMul=3) if name == "quantize_weights" else facts()
+    refusal = technique(name).fits(given, machine(), target)
     assert (refusal is None) == (target in LEGAL.get(name, set()))
     if refusal is not None:
         assert refusal.reason.endswith(".")
@@ -121,6 +124,7 @@ def test_a_field_of_another_quantizer_is_refused_rather_than_ignored():
     [
         ("quantize_dynamic", {}, "onnxruntime", 0.03),
         ("quantize_dynamic", {"operators": ["Conv", "MatMul", "Gemm"]}, "onnxruntime", 0.03),
+        ("quantize_dynamic", {}, "openvino", 0.03),
         ("quantize_static", {}, "onnxruntime", 0.03),
         ("quantize_static", {"method": "percentile"}, "onnxruntime", 0.05),
         ("quantize_static", {"method": "entropy"}, "onnxruntime", 0.1),
@@ -175,6 +179,27 @@ def test_a_transformer_gets_matrix_products_only(tmp_path):
     model.facts = facts("transformer")
     changed = technique("quantize_static").apply(model, rows(model), "onnxruntime")
     assert "Gemm 1 of Conv 2, Gemm 1" in changed.notes[-1]
+
+
+def test_dynamic_quantization_refuses_a_model_it_would_leave_as_it_is():
+    refusal = technique("quantize_dynamic").fits(facts("convolutional", Conv=3, Relu=3), machine(), "onnxruntime")
+    assert refusal is not None
+    assert "Nothing would be quantized: the model has no MatMul or Gemm" in refusal.reason
+    asked = technique("quantize_dynamic", operators=["Conv"])
+    assert asked.fits(facts("convolutional", Conv=3, Relu=3), machine(), "onnxruntime") is None
+
+
+def test_dynamic_quantization_of_convolutions_says_that_it_is_slow(tmp_path):
+    asked = technique("quantize_dynamic", operators=["Conv"]).apply(cnn(tmp_path), None, "onnxruntime")
+    assert "ConvInteger has no fast kernel" in asked.notes[-1]
+    plain = technique("quantize_dynamic").apply(cnn(tmp_path), None, "onnxruntime")
+    assert "ConvInteger" not in plain.notes[-1]
+
+
+@pytest.mark.parametrize(("flag", "expected"), [("avx512_fp16", None), ("avx512_bf16", "would be emulated")])
+def test_float16_is_asked_of_openvino_where_the_processor_has_it(flag, expected):
+    refusal = technique("lower_precision", dtype="f16").fits(facts(), machine(flags=("avx2", flag)), "openvino")
+    assert (refusal is None) if expected is None else (expected in refusal.reason)
 
 
 def test_value_info_of_an_exporter_does_not_stop_dynamic_quantization(tmp_path):
