@@ -17,7 +17,7 @@ from accel.compilation import Effective
 from accel.measurement.machine import Machine
 from accel.model import Facts, Signature, Source
 from accel.recipe import Variant
-from accel.result import Quality, SetUp
+from accel.result import Numerics, Quality, SetUp
 
 Verdict = Literal["FASTER", "SLOWER", "EQUIVALENT", "INCONCLUSIVE"]
 
@@ -155,6 +155,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     effective: Effective | None = None
     artefact_bytes: int | None = None
     memory_bytes: int | None = None
+    numerics: Numerics | None = None
     validity: Literal["valid", "unstable", "invalid"] = "valid"
     notes: tuple[str, ...] = ()
     log_tail: str = ""

@@ -115,7 +115,7 @@ def _variant(conclusion: Conclusion, name: str) -> list[str]:
     lines += [f"why it is here: {row.variant.trap}"] if row.variant.trap else []
     lines += [f"backend: {row.variant.backend}"]
     lines += [f"compression: {', '.join(str(c) for c in row.variant.compression)}"] if row.variant.compression else []
-    lines += _ran(row) + _cost(row) + _scored(row)
+    lines += _ran(row) + _cost(row) + _scored(row) + _computes(row)
     lines += [f"note: {note}" for note in row.notes]
     return lines + (["", "the end of its log:", *row.log_tail.splitlines()] if row.log_tail else [])
 
@@ -126,6 +126,12 @@ def _ran(row: Row) -> list[str]:
     detail = "".join(f", {key} {value}" for key, value in row.effective.detail.items())
     ran = row.effective
     return [f"really ran: {ran.precision} on {ran.provider}, {ran.threads} threads{detail}"]
+
+
+def _computes(row: Row) -> list[str]:
+    from accel.report.numerics import told
+
+    return [] if row.numerics is None else told(row.numerics)
 
 
 def _cost(row: Row) -> list[str]:

@@ -10,27 +10,20 @@ import json
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accel.compilation._artefact import Artefact
 from accel.compilation._onnx import graphs, read
 from accel.compression._numerics import Asked, Operator, between, bytes_of, counted
-from accel.compression._onnx_names import Names
+from accel.compression._onnx_names import Names, is_low, plain_type
 from accel.result import Numerics
 
 if TYPE_CHECKING:
     from accel.compilation import Arrays
     from accel.compilation.onnxruntime import OnnxRuntime
 
-_LOW = {
-    "ConvInteger": "Conv", "MatMulInteger": "MatMul", "MatMulIntegerToFloat": "MatMul", "MatMulInteger16": "MatMul",
-    "DynamicQuantizeMatMul": "MatMul", "MatMulNBits": "MatMul", "MatMulBnb4": "MatMul", "QGemm": "Gemm",
-    "QAttention": "Attention", "DynamicQuantizeLSTM": "LSTM", "QEmbedLayerNormalization": "EmbedLayerNormalization",
-    "GatherBlockQuantized": "Gather",
-}  # fmt: skip
-_FUSED = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedMatMul": "MatMul", "FusedGemm": "Gemm"}
 HEAVY = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Attention", "MultiHeadAttention", "GroupQueryAttention",
                    "LSTM", "GRU", "RNN", "Einsum"})  # fmt: skip
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
@@ -47,15 +40,16 @@ def numerics(backend: OnnxRuntime, folder: Path, asked: Asked, example: Arrays |
         proto, file = read(made), read(folder / "model.onnx")
     graph = _Graph(proto, Names(file))
     level = "as saved" if stored.file == "optimized.onnx" else backend.optimization
+    operators = list(graph.operators())
     return Numerics(
-        operators=counted(graph.operators(), asked),
+        operators=counted(operators, asked),
         unfused=graph.unfused(),
         conversions=graph.conversions(file),
         weight_bytes=weight_bytes(file),
         activation_bytes=ran,
         islands=graph.islands() if asked.kind in ("static", "") else (),
         source=f"the graph as ONNX Runtime rewrote it (optimization {level})",
-        notes=_weight_only(proto),
+        notes=(*_weight_only(proto), *_all_the_same(operators, asked)),
     )
 
 
@@ -123,6 +117,20 @@ def _weight_only(proto: Any) -> tuple[str, ...]:
     )
 
 
+def _all_the_same(found: Sequence[Operator], asked: Asked) -> tuple[str, ...]:
+    """What was to stay in float, but doesn't.
+
+    Where what goes into a convolution is 8-bit and what comes out is quantized again, the runtime quantizes its float
+    weights by itself, one scale for all of them (its optimizer WeightBiasQuantization).
+    """
+    names = [o.name for o in found if o.low and (o.name in asked.exclude or (o.type in asked.keep and o.type in HEAVY))]
+    if not names:
+        return ()
+    shown = ", ".join(f"`{n}`" for n in names[:3]) + (", ..." if len(names) > 3 else "")
+    return (f"{len(names)} that were to stay in float run in 8 bits all the same: {shown}; ONNX Runtime quantizes them "
+            "itself between 8-bit neighbours",)  # fmt: skip
+
+
 class _Graph:
     """The rewritten graph, with inner graphs laid beside it, and who makes and who reads each tensor."""
 
@@ -140,7 +148,7 @@ class _Graph:
 
     def operators(self) -> Iterator[Operator]:
         """All that multiply, and of the other types those of which one at least runs, or was to run, in 8 bits."""
-        found = [(i, *_base(node)) for i, node in enumerate(self._nodes)]
+        found = [(i, plain_type(node), is_low(node)) for i, node in enumerate(self._nodes)]
         shown = HEAVY | {kind for i, kind, low in found if low or self._stands_between(i)}
         for i, kind, low in found:
             if kind in shown and kind not in (_QUANTIZE, _DEQUANTIZE) and not self._is_index(i):
@@ -178,8 +186,8 @@ class _Graph:
         Of one that only moves or adds numbers also the results must be quantized again, else it just lies behind.
         """
         node = self._nodes[i]
-        kind, low = _base(node)
-        if low or kind in (_QUANTIZE, _DEQUANTIZE):
+        kind = plain_type(node)
+        if is_low(node) or kind in (_QUANTIZE, _DEQUANTIZE):
             return False
         read = [n for n in (node.input[:2] if kind in HEAVY else node.input) if n]
         again = [self._made_by(n) for n in read]
@@ -219,12 +227,12 @@ class _Graph:
 
     def islands(self) -> tuple[str, ...]:
         """Float operators that multiply and stand between 8-bit ones, by type and name."""
-        floats = {i for i, n in enumerate(self._nodes) if n.op_type not in (_QUANTIZE, _DEQUANTIZE) and not _base(n)[1]}
+        floats = {i for i, n in enumerate(self._nodes) if n.op_type not in (_QUANTIZE, _DEQUANTIZE) and not is_low(n)}
         onward = {str(i): [str(r) for r in self._after(i) if r in floats] for i in floats}
         starts = [str(i) for i in floats if any(self._is_step(n) for n in self._nodes[i].input)]
         ends = [str(i) for i in floats if any(r not in floats for r in self._after(i))]
         inside = sorted(int(i) for i in between(starts, ends, onward))
-        named = ((_base(self._nodes[i])[0], self._names.of(self._nodes[i])) for i in inside)
+        named = ((plain_type(self._nodes[i]), self._names.of(self._nodes[i])) for i in inside)
         return tuple(f"{kind} {name}" for kind, name in named if kind in HEAVY)[:_SHOWN]
 
     def _after(self, i: int) -> list[int]:
@@ -235,17 +243,7 @@ class _Graph:
         maker = self._made_by(name)
         if maker is None:
             return False
-        return _base(maker)[1] or (maker.op_type == _DEQUANTIZE and maker.input[0] not in self._constants)
-
-
-def _base(node: Any) -> tuple[str, bool]:
-    """(the operator's type as everybody knows it, whether it runs on 8-bit numbers or fewer)."""
-    kind = str(node.op_type)
-    if kind in _LOW:
-        return _LOW[kind], True
-    if kind.startswith("QLinear"):
-        return kind.removeprefix("QLinear"), True
-    return _FUSED.get(kind, kind), False
+        return is_low(maker) or (maker.op_type == _DEQUANTIZE and maker.input[0] not in self._constants)
 
 
 def _tensor_types(proto: Any) -> Mapping[str, str]:

@@ -27,6 +27,8 @@ _PASSIVE = _STEPS | {"Input", "Output", "Const", "FakeQuantize", "Reshape", "Tra
                      "Split", "StridedSlice", "Gather", "Pooling", "Parameter", "Result"}  # fmt: skip
 _NUMPY = {"i8": "int8", "u8": "uint8", "i4": "int4", "u4": "uint4", "i32": "int32", "f32": "float32", "f16": "float16",
           "bf16": "bfloat16", "f64": "float64", "nf4": "nf4"}  # fmt: skip
+_FUSIBLE = frozenset({"Add", "Multiply", "Subtract", "FakeQuantize", "Relu", "Gelu", "Clamp", "Convert", "Reshape"})
+_SCALED = "/DequantizationMultiply"
 _SHOWN = 12
 
 
@@ -73,9 +75,16 @@ class _Ran:
         self._file = {op.get_friendly_name(): op for op in network.get_ops()}
         self._at = {layer.get_friendly_name(): i for i, layer in enumerate(self._layers)}
 
+        self._fixed = {i for i, layer in enumerate(self._layers) if _is_fixed(layer)}
+
     def _origins(self, i: int) -> list[Any]:
         names = self._told[i].get("originalLayersNames", "").split(",")
-        return [self._file[n] for n in names if n in self._file]
+        plain = dict.fromkeys(n.removesuffix(_SCALED) for n in names)
+        found = [self._file[n] for n in plain if n in self._file]
+        if self._told_type_is_heavy(i) and not any(op.get_type_name() in HEAVY for op in found):
+            # A dense layer keeps only the name of the bias's addition, which was fused into it.
+            found += [op for one in found if (op := _heavy_before(one)) is not None]
+        return found
 
     def operators(self, asked: Asked) -> Iterator[Operator]:
         """All that multiply, and of the other types those of which one at least runs in 8 bits."""
@@ -128,14 +137,15 @@ class _Ran:
 
     def conversions(self) -> int:
         """Layers that only change dtype or layout and stand for no operator of the file."""
-        return sum(self._kind(i) in _STEPS and not self._origins(i) for i in range(len(self._layers)))
+        steps = (i for i in range(len(self._layers)) if self._kind(i) in _STEPS and i not in self._fixed)
+        return sum(not self._origins(i) for i in steps)
 
     def written(self, network: Any, example: Arrays | None) -> dict[str, int] | None:
         """Bytes of the layers' outputs for one item; None where a shape isn't known."""
         shapes = _shapes(network, example)
         sizes = []
         for i, layer in enumerate(self._layers):
-            if self._kind(i) in ("Const", "Output"):
+            if self._kind(i) in ("Input", "Output") or i in self._fixed:
                 continue
             shape = _shape_of(layer, shapes)
             if shape is None:
@@ -165,6 +175,25 @@ def _told(layer: Any) -> dict[str, str]:
     info = layer.get_rt_info()
     words = ("layerType", "runtimePrecision", "originalLayersNames", "outputPrecisions")
     return {word: str(info[word].astype(str)) for word in words if word in info}
+
+
+def _is_fixed(layer: Any) -> bool:
+    """Made of constants alone, so it runs once, while compiling."""
+    kind = _told(layer).get("layerType")
+    before = [port.get_source_output().get_node() for port in layer.inputs()]
+    return kind == "Const" or (kind != "Input" and bool(before) and all(_is_fixed(one) for one in before))
+
+
+def _heavy_before(op: Any, depth: int = 4) -> Any:
+    """The operator that multiplies, before a bias, a scale or an activation that was fused into it."""
+    for port in op.inputs() if depth else ():
+        before = port.get_source_output().get_node()
+        found = before if before.get_type_name() in HEAVY else None
+        if found is None and before.get_type_name() in _FUSIBLE:
+            found = _heavy_before(before, depth - 1)
+        if found is not None:
+            return found
+    return None
 
 
 def _is_input(layer: Any) -> bool:

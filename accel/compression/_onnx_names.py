@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from accel.compilation._onnx import graphs
 
 _DECORATED = re.compile(r"(^fused |_nchwc$|_nhwc$|_quant$|_token_\d+$|_Q8$|_Q4$)")
+_FUSED_AT_MOST = 6
+_LOW = {
+    "ConvInteger": "Conv", "MatMulInteger": "MatMul", "MatMulIntegerToFloat": "MatMul", "MatMulInteger16": "MatMul",
+    "DynamicQuantizeMatMul": "MatMul", "MatMulNBits": "MatMul", "MatMulBnb4": "MatMul", "QGemm": "Gemm",
+    "QAttention": "Attention", "DynamicQuantizeLSTM": "LSTM", "QEmbedLayerNormalization": "EmbedLayerNormalization",
+    "GatherBlockQuantized": "Gather",
+}  # fmt: skip
+_FUSED = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedMatMul": "MatMul", "FusedGemm": "Gemm"}
+
+
+def is_low(node: Any) -> bool:
+    """True for an operator whose very type computes on numbers of 8 bits or fewer."""
+    return node.op_type in _LOW or node.op_type.startswith("QLinear")
+
+
+def plain_type(node: Any) -> str:
+    """The operator's type as everybody knows it: `Conv` of QLinearConv, ConvInteger or FusedConv."""
+    kind = str(node.op_type)
+    return _LOW.get(kind) or _FUSED.get(kind) or kind.removeprefix("QLinear")
 
 
 class Names:
@@ -38,12 +58,20 @@ class Names:
         return self._shapes.get(self._dequantized.get(name, name), ())
 
     def _found(self, node: Any) -> Any:
-        for name in (node.name, *(_DECORATED.sub("", node.name),)):
-            if name in self._by_name:
-                return self._by_name[name]
-        for output in node.output:
-            for name in (output, _DECORATED.sub("", output)):
-                if name in self._by_output:
-                    return self._by_output[name]
-        plain = _DECORATED.sub("", node.name)
-        return self._by_output.get(plain)
+        """By name, else by what it writes; what it was fused with may have given it its output."""
+        kind, plain = plain_type(node), _DECORATED.sub("", node.name)
+        written = [o for output in node.output for o in (output, _DECORATED.sub("", output))]
+        named = (self._by_name.get(node.name), self._by_name.get(plain), self._by_output.get(plain))
+        for found in (*named, *(self._by_output.get(o) for o in written)):
+            for one in self._back_from(found):
+                if plain_type(one) == kind:
+                    return one
+        return None
+
+    def _back_from(self, node: Any) -> Iterator[Any]:
+        """An operator, and those before it along the first input."""
+        for _ in range(_FUSED_AT_MOST):
+            if node is None:
+                return
+            yield node
+            node = self._by_output.get(node.input[0]) if node.input else None

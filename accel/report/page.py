@@ -17,6 +17,7 @@ from accel.report import draw, everything, words
 from accel.report.charts import Traces
 from accel.report.environment import environment
 from accel.report.first_screen import first_screen
+from accel.report.numerics import parts
 from accel.report.quiet import quiet
 from accel.report.roles import versus
 from accel.result import Result, write_atomically
@@ -78,6 +79,7 @@ def render(conclusion: Conclusion, traces: Traces | None = None, results: Sequen
         "conclusion": conclusion,
         "table": everything.table(conclusion),
         "versus": versus(conclusion),
+        "numerics": parts(conclusion),
         "groups": everything.groups(conclusion),
         "troubles": everything.troubles(conclusion),
         "environment": environment(conclusion.record),

@@ -296,6 +296,7 @@ class Funnel:
             quality=None if scored is None else scored.quality,
             effective=None if live is None else live.effective,
             set_up=None if live is None else live.set_up,
+            numerics=None if live is None else live.prepared.numerics,
         )
         result.save(self.folder.runs)
         self.add(result)

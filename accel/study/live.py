@@ -187,6 +187,7 @@ class Live:
                 "effective": self.effective,
                 "set_up": self.set_up,
                 "artefact_bytes": self.prepared.artefact_bytes,
+                "numerics": self.prepared.numerics,
                 "notes": (*self.prepared.notes, *reply.get("notes", ())),
                 "trace": trace.name,
                 "trace_sha256": reply["trace_sha256"],

@@ -100,6 +100,7 @@ class Workshop:
                 set_up=msgspec.convert(reply["set_up"], SetUp),
                 artefact_bytes=folder_bytes(work / "artefact"),
                 notes=tuple(reply["notes"]),
+                numerics=msgspec.convert(reply.get("numerics"), Numerics | None),
             )
             write_atomically(work / _ENTRY, msgspec.json.encode(prepared))
             return self._place(prepared, work, final)

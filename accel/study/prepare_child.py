@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from accel import plugins
+from accel.compression._numerics import numerics_of
 from accel.errors import VariantError
 from accel.measurement.protocol import serve, stage
 from accel.model import Facts, Model, Signature, Source
@@ -109,10 +110,13 @@ def prepare(command: dict[str, Any]) -> dict[str, Any]:
     begun = time.perf_counter()
     backend.build(model, out)
     seconds["compile"] = time.perf_counter() - begun
+    stage("reading what computes in 8 bits")
+    numerics, unread = numerics_of(variant.compression, variant.backend, model, out, backend)
     known = getattr(model, "seconds", {})
     return {
         "form": form,
-        "notes": list(model.notes),
+        "notes": [*model.notes, *unread],
+        "numerics": msgspec.to_builtins(numerics),
         "set_up": msgspec.to_builtins(
             SetUp(
                 load_s=known.get("load", command["load_s"]),

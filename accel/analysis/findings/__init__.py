@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from accel.analysis.batch_curve import BatchCurve
 from accel.analysis.conclusion import Answer, Finding, Row, StudyRecord
-from accel.analysis.findings import batching, load, machine, study, variants
+from accel.analysis.findings import batching, load, machine, numerics, study, variants
 from accel.analysis.findings.seen import Seen
 from accel.analysis.load_curve import LoadPoint
 from accel.analysis.paired import Floor, Paired
@@ -36,7 +36,7 @@ def findings(
         loads=tuple(loads),
         batching=tuple(curves),
     )
-    found = [f for theme in (variants, machine, load, batching, study) for rule in theme.RULES for f in rule(seen)]
+    found = [f for theme in (variants, numerics, machine, load, batching, study) for rule in theme.RULES for f in rule(seen)]
     unique = {f.what: f for f in sorted(found, key=lambda f: (f.weight, f.what))}
     return tuple(sorted(unique.values(), key=lambda f: (-f.weight, f.what)))
 

@@ -1,0 +1,134 @@
+"""What is to be said of how quantized variants compute: what stayed in float and why, islands, what calibration saw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from accel.analysis.conclusion import Finding, Row
+from accel.analysis.findings.seen import Seen, listed, sentence
+from accel.result import Numerics
+
+_WORDS = {
+    "conv": "convolutions", "convolution": "convolutions", "groupconvolution": "convolutions",
+    "convtranspose": "transposed convolutions", "convolutionbackpropdata": "transposed convolutions",
+    "matmul": "matrix products", "gemm": "matrix products", "linear": "matrix products",
+}  # fmt: skip
+_MOST_NAMED = 3
+_UNFUSED = "not fused"
+
+
+def _of_variants(seen: Seen) -> Iterator[Finding]:
+    """One or two lines a variant; variants that share an artefact share them, under the first one's name."""
+    told: list[Numerics] = []
+    for row in seen.rows:
+        # Only of what was quantized: that a variant asked for 16 bits doesn't run in 8 is no news.
+        if row.numerics is None or row.numerics in told or not _is_quantized(row):
+            continue
+        told.append(row.numerics)
+        for rule in (_share, _island, _unfused):
+            yield from rule(row, row.numerics)
+
+
+def _is_quantized(row: Row) -> bool:
+    return any(c.name.startswith("quantize") for c in row.variant.compression) or bool(
+        row.numerics and any(o.low for o in row.numerics.operators)
+    )
+
+
+def _share(row: Row, numerics: Numerics) -> Iterator[Finding]:
+    """`37 of 53 convolutions run in 8 bits; the 16 depthwise ones don't`: the kind of which most were left."""
+    total, low, left = Counter[str](), Counter[str](), dict[str, Counter[str]]()
+    for one in numerics.operators:
+        word = _WORDS.get(one.type.lower())
+        if word is not None:
+            total[word] += one.total
+            low[word] += one.low
+            left.setdefault(word, Counter()).update(one.left)
+    missing = {word: total[word] - low[word] for word in total if total[word] > low[word]}
+    if not missing:
+        return
+    word = max(missing, key=lambda w: missing[w])
+    why = left[word]
+    depthwise = sum(n for reason, n in why.items() if reason.startswith("depthwise"))
+    some = f"{low[word]} of {total[word]} {word} run in 8 bits" if low[word] else f"none of {total[word]} {word} runs"
+    rest = f"; {_those(missing[word], depthwise)} don't" if low[word] else " in 8 bits"
+    yield Finding(
+        what=f"`{row.name}`: {some}{rest}.",
+        why=_reasons(why),
+        command="",
+        weight=30 + 30 * missing[word] / total[word],
+    )
+
+
+def _those(missing: int, depthwise: int) -> str:
+    if depthwise == missing:
+        return f"the {missing} depthwise ones" if missing > 1 else "the depthwise one"
+    return f"{missing}, {depthwise} of them depthwise," if depthwise else str(missing)
+
+
+def _reasons(why: Counter[str]) -> str:
+    """The most frequent two; with a count where there are several."""
+    if len(why) == 1:
+        return sentence(next(iter(why)))
+    first = "; ".join(f"{n}: {reason}" for reason, n in why.most_common(2))
+    return sentence(first + ("; and others" if len(why) > 2 else ""))
+
+
+def _island(row: Row, numerics: Numerics) -> Iterator[Finding]:
+    """A few float operators between 8-bit ones; many of them are the rule of that model, which `_share` tells."""
+    if not 0 < len(numerics.islands) <= _MOST_NAMED:
+        return
+    names = listed([f"`{name}`" for name in numerics.islands])
+    many = len(numerics.islands) > 1
+    yield Finding(
+        what=f"`{row.name}` has {'FP32 islands' if many else 'an FP32 island'}: {names} "
+        f"compute{'' if many else 's'} in float between 8-bit operators.",
+        why="What goes in is made float and what comes out is quantized again, which costs time on both sides.",
+        weight=46,
+    )
+
+
+def _unfused(row: Row, numerics: Numerics) -> Iterator[Finding]:
+    if not numerics.unfused:
+        return
+    around = [o.type for o in numerics.operators if any(_UNFUSED in reason for reason in o.left)]
+    place = f" around {listed([f'`{t}`' for t in around[:_MOST_NAMED]])}" if around else ""
+    pairs = "pair was" if numerics.unfused == 1 else "pairs were"
+    yield Finding(
+        what=f"`{row.name}`: {numerics.unfused} Q/DQ {pairs} not fused{place}.",
+        why="There the runtime rounds to 8 bits and back but computes in float: accuracy is lost and no time is won.",
+        weight=47,
+    )
+
+
+def _of_calibration(seen: Seen) -> Iterator[Finding]:
+    """What the calibration samples didn't show; said once for all variants that saw the same."""
+    rows = [r for r in seen.rows if r.numerics is not None and r.numerics.calibration is not None]
+    found = [r.numerics.calibration for r in rows if r.numerics is not None and r.numerics.calibration is not None]
+    few = min((c.items for c in found if c.few), default=None)
+    if few is not None:
+        yield Finding(
+            what=f"Only {few} sample{'s' if few != 1 else ''} calibrated the quantized variants: too few.",
+            why="One unusual item then decides a range; the quantizers ask for 100 to 300.",
+            command=f"{seen.record.command} --samples MORE",
+            weight=58,
+        )
+    for name in dict.fromkeys(n for c in found for n in c.constant):
+        yield Finding(
+            what=f"The input `{name}` is constant in all calibration samples.",
+            why="Ranges learned with it hold for that value alone; samples in which it varies would show the others.",
+            weight=54,
+        )
+    for row, calibration in zip(rows, found, strict=True):
+        if calibration.unused:
+            names = [f"`{n}`" for n in calibration.unused[:_MOST_NAMED]]
+            more = f" and {len(calibration.unused) - _MOST_NAMED} more" if len(calibration.unused) > _MOST_NAMED else ""
+            yield Finding(
+                what=f"`{row.name}`: the range of {', '.join(names)}{more} is unused.",
+                why="Calibration saw a single value there, so any other value is clipped to it.",
+                weight=45,
+            )
+
+
+RULES: tuple[Callable[[Seen], Iterator[Finding]], ...] = (_of_variants, _of_calibration)
