@@ -26,6 +26,9 @@ LEAST_SQNR_DB = 20.0
 LARGEST_ERROR = 0.1
 """Median relative error above which an uncompressed variant is wrong; the same distance as 20 dB."""
 
+PROBE = "a pruned model must be fine-tuned to win"
+"""The rule of a speed probe: a variant from which something was removed and that nothing trained afterwards."""
+
 Outcome = Literal["passes", "fails", "unresolved"]
 
 
@@ -97,6 +100,20 @@ def score(
     if classes is not None and not outs.one_sided(classes):
         return _by_agreement(facts, same)
     return _by_sqnr(distances, facts, same)
+
+
+def as_probe(quality: Quality) -> Quality:
+    """The same figures for a speed probe: it is timed, and whatever they are it can't win.
+
+    What pruning leaves right by chance on a few hundred samples is no evidence that it will stay right.
+    """
+    reason = "a speed probe: nothing tuned the model after it was pruned, so it is timed but can't win"
+    return msgspec.structs.replace(quality, outcome="fails", rule=PROBE, reason=reason, needed=None)
+
+
+def is_probe(quality: Quality | None) -> bool:
+    """True if the variant was judged as a speed probe."""
+    return quality is not None and quality.rule == PROBE
 
 
 def within_limit(quality: Quality, accuracy_drop: float) -> bool:

@@ -13,6 +13,7 @@ from accel.analysis.choice import answer
 from accel.analysis.conclusion import Answer, Conclusion, Row, StudyRecord
 from accel.analysis.curves import curves
 from accel.analysis.findings import findings
+from accel.analysis.guard import is_probe
 from accel.analysis.load_curve import loads
 from accel.analysis.race import compared, deltas, floors
 from accel.analysis.ranking import orders
@@ -102,7 +103,9 @@ def _counts(rows: Sequence[Row]) -> dict[str, int]:
     """tried: variants beside the baseline that were not skipped."""
     others = [r for r in rows if not r.is_baseline]
     found = {s: sum(r.status == s for r in others) for s in ("ok", "refused", "wrong", "failed", "skipped")}
-    return {"tried": len(others) - found["skipped"], **found}
+    probes = sum(r.status == "refused" and is_probe(r.quality) for r in others)
+    found["refused"] -= probes
+    return {"tried": len(others) - found["skipped"], **found, **({"probes": probes} if probes else {})}
 
 
 def _validity(rows: Sequence[Row], answers: Sequence[Answer]) -> Level:
@@ -180,6 +183,8 @@ def _subline(answers: Sequence[Answer], counts: Mapping[str, int], record: Study
     said = [f"{counts['tried']} variant{'' if counts['tried'] == 1 else 's'} tried"]
     names = (("refused", "refused for accuracy"), ("wrong", "wrong"), ("failed", "failed"), ("skipped", "skipped"))
     said += [f"{counts[key]} {word}" for key, word in names if counts[key]]
+    if probes := counts.get("probes"):
+        said.append(f"{probes} speed probe{'' if probes == 1 else 's'}")
     parts.append(", ".join(said) + ".")
     if record.interrupted:
         parts.append("Cut short.")

@@ -104,7 +104,7 @@ def troubles(conclusion: Conclusion) -> tuple[Trouble, ...]:
     return tuple(
         Trouble(
             name=r.name,
-            status=r.status.upper(),
+            status=words.status_word(r),
             kind=r.status,
             reason=r.reason or "no reason was recorded",
             next_step=words.extra_step(r.reason, r.next_step),

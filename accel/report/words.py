@@ -13,6 +13,7 @@ from typing import Literal
 
 from accel.analysis import Estimate
 from accel.analysis.conclusion import Comparison, Conclusion, Online, Row, StudyRecord
+from accel.analysis.guard import is_probe
 from accel.analysis.policy import said
 from accel.analysis.wording import half_width as half_width
 from accel.analysis.wording import rounded as rounded
@@ -283,6 +284,8 @@ def verdicts(row: Row) -> tuple[tuple[Literal["latency", "batch", "online"], Com
 
 def status_word(row: Row) -> str:
     """One word for a row: what went wrong, or the verdict; several verdicts are named one by one."""
+    if row.status == "refused" and is_probe(row.quality):
+        return "SPEED PROBE"
     if row.status != "ok":
         return row.status.upper()
     if row.is_baseline:

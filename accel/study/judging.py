@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from accel.analysis.conclusion import StudyRecord
+from accel.compression import is_probe
 from accel.measurement.isolation import Child, ChildFailed
 from accel.recipe import Variant
 from accel.samples import Samples
@@ -40,7 +41,7 @@ class Judge:
 
     def score(self, variant: Variant, candidate: Path) -> Score:
         """Quality of a variant's stored outputs; raises ChildFailed where the user's metric fails."""
-        terms = self._terms(compressed=bool(variant.compression))
+        terms = self._terms(compressed=bool(variant.compression), probe=is_probe(variant.compression))
         if self._context.metric.is_own:
             return self._in_child(variant.name, candidate, terms)
         samples = Samples.open(self._folder.samples)
@@ -76,11 +77,12 @@ class Judge:
             reply = ask_within(child, command, timeout_s=_LONGEST_SCORE_S, left_s=self._left_s())
             return msgspec.convert(reply, Score)
 
-    def _terms(self, *, compressed: bool) -> Terms:
+    def _terms(self, *, compressed: bool, probe: bool = False) -> Terms:
         return Terms(
             accuracy_drop=self._record.accuracy_drop,
             compressed=compressed,
             random_weights=self._record.source.random_weights,
             synthetic=self._record.synthetic,
             metric=self._record.metric,
+            probe=probe,
         )

@@ -22,13 +22,14 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What the guard needs to know beside the outputs."""
+    """What the guard needs to know beside the outputs. probe: it is a speed probe, which can't win."""
 
     accuracy_drop: float
     compressed: bool
     random_weights: bool
     synthetic: bool
     metric: str | None
+    probe: bool = False
 
 
 def score(candidate: Path, reference: Path, labels: Any, metric: Any, terms: Terms) -> Score:
@@ -48,6 +49,8 @@ def score(candidate: Path, reference: Path, labels: Any, metric: Any, terms: Ter
         random_weights=terms.random_weights,
         synthetic=terms.synthetic,
     )
+    if terms.probe:
+        quality = guard.as_probe(quality)
     return Score(quality=quality, wrong=reason, largest_error=_largest_error(ours, theirs))
 
 

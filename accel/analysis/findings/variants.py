@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 
 from accel.analysis import wording as words
 from accel.analysis.conclusion import Comparison, Finding, Row, StudyRecord
+from accel.analysis.guard import is_probe
 from accel.analysis.findings.seen import Seen, again, sentence
 from accel.units import show_seconds
 
 
 def _of_rows(seen: Seen) -> Iterator[Finding]:
     for row in seen.rows:
-        for rule in (_refused, _trap, _missing, _broken):
+        for rule in (_refused, _probe, _trap, _missing, _broken):
             yield from rule(row, seen.record)
 
 
@@ -24,7 +25,7 @@ def _of_winners(seen: Seen) -> Iterator[Finding]:
 
 def _refused(row: Row, record: StudyRecord) -> Iterator[Finding]:
     q = row.quality
-    if row.status != "refused" or q is None:
+    if row.status != "refused" or q is None or is_probe(q):
         return
     figures = row.reason
     if q.value is not None and q.reference_value is not None:
@@ -39,6 +40,22 @@ def _refused(row: Row, record: StudyRecord) -> Iterator[Finding]:
         why=f"The guard: {q.rule}.{trap}",
         command=_list(row),
         weight=80,
+    )
+
+
+def _probe(row: Row, record: StudyRecord) -> Iterator[Finding]:
+    """A pruned model that nobody trained again: is what it could save worth the training?"""
+    if row.status != "refused" or not is_probe(row.quality):
+        return
+    fast = [c for c in (row.speedup_batch, row.speedup_latency) if c is not None]
+    speed = f"{words.times(fast[0].ratio)} as fast as the original" if fast else "not timed"
+    better = bool(fast) and fast[0].verdict == "FASTER"
+    why = "If that is worth it, put `fine_tune` after the pruning" if better else "Training it again would gain no speed"
+    yield Finding(
+        what=f"`{row.name}` is a speed probe, {speed}: nothing tuned the model after it was pruned, so it can't win.",
+        why=f"{why}; its accuracy here says nothing about what training brings back.",
+        command="accel list fine_tune" if better else _list(row),
+        weight=60 if better else 36,
     )
 
 

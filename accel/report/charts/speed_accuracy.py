@@ -8,14 +8,26 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from accel.analysis.conclusion import Comparison, Conclusion, Row
+from accel.analysis.guard import is_probe
 from accel.report import words
 from accel.report.charts import Place, Traces
 from accel.report.charts._draw import data, finish, flat, ticks_ratio
 from accel.report.charts._theme import BAD, INK, MUTED, ORIGINAL, OTHERS, WINNER, short, winners
 from accel.result import Quality
 
-_STATES = {"original": ORIGINAL, "passes": WINNER, "unresolved": OTHERS[0], "refused": BAD}
-_SHAPES = {"original": "square", "passes": "circle", "unresolved": "diamond", "refused": "cross"}
+_STATES = {
+    "original": ORIGINAL,
+    "passes": WINNER,
+    "unresolved": OTHERS[0],
+    "refused": BAD,
+}
+_SHAPES = {
+    "original": "square",
+    "passes": "circle",
+    "unresolved": "diamond",
+    "refused": "cross",
+}
+_PROBE = "speed probe"
 
 _TICKS = (20, 5, 1, 0, -1, -5, -20, -100)
 
@@ -23,7 +35,7 @@ Measure = Literal["metric", "agreement", "sqnr"]
 
 
 class SpeedAccuracy(msgspec.Struct, frozen=True, kw_only=True):
-    """Speed-up against accuracy, one mark a variant; refused ones are crosses."""
+    """Speed-up against accuracy, one mark a variant; refused ones are crosses, speed probes triangles."""
 
     place: ClassVar[Place] = "below"
     order: ClassVar[int] = 30
@@ -55,8 +67,9 @@ class SpeedAccuracy(msgspec.Struct, frozen=True, kw_only=True):
 
         x, y = _axes(points, measure, conclusion)
         base = data(points)
-        colour = alt.Color("state:N", scale=alt.Scale(domain=list(_STATES), range=list(_STATES.values())), legend=None)
-        shape = alt.Shape("state:N", scale=alt.Scale(domain=list(_SHAPES), range=list(_SHAPES.values())), legend=None)
+        colours, shapes = _styles(points)
+        colour = alt.Color("state:N", scale=alt.Scale(domain=list(colours), range=list(colours.values())), legend=None)
+        shape = alt.Shape("state:N", scale=alt.Scale(domain=list(shapes), range=list(shapes.values())), legend=None)
         bar = base.mark_rule(strokeWidth=1.3, opacity=0.6)
         across = bar.encode(x="x_low:Q", x2="x_high:Q", y="y:Q", color=colour)
         along = bar.encode(x="x:Q", y="y_low:Q", y2="y_high:Q", color=colour)
@@ -140,9 +153,18 @@ def _point(row: Row, measure: Measure | None, conclusion: Conclusion) -> dict[st
     }
 
 
+def _styles(points: list[dict[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:
+    """Colours and shapes by state; that of speed probes only where there are some."""
+    if not any(p["state"] == _PROBE for p in points):
+        return _STATES, _SHAPES
+    return {**_STATES, _PROBE: MUTED}, {**_SHAPES, _PROBE: "triangle-up"}
+
+
 def _state(row: Row) -> str:
     if row.is_baseline:
         return "original"
+    if is_probe(row.quality):
+        return _PROBE
     if row.status in ("refused", "wrong") or (row.quality is not None and row.quality.outcome == "fails"):
         return "refused"
     passes = row.quality is not None and row.quality.outcome == "passes"
@@ -202,7 +224,8 @@ def _names(points: list[dict[str, Any]], width: int) -> list[Any]:
     taken: list[tuple[float, float, float]] = []
     layers: list[Any] = []
     for point in sorted(points, key=lambda p: (-p["y"], p["x"])):
-        text = short(point["variant"], 34) + (" (refused)" if point["state"] == "refused" else "")
+        said = f" ({point['state']})" if point["state"] in ("refused", _PROBE) else ""
+        text = short(point["variant"], 34) + said
         half = 3.4 * len(text)
         centre = plot * math.log(point["x"] / low) / math.log(high / low)
         middle = min(max(centre, half), plot - half)
