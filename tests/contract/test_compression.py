@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -12,12 +13,15 @@ import pytest
 from accel import plugins
 from accel.compilation._onnx import operators, read
 from accel.errors import InputError, VariantError
+from accel.model.convert import PATHS
 from accel.plugins import Named
 from tests.small_models import cnn, facts, items, machine, mlp
 
 NAMES = plugins.names("compression")
 TARGETS = plugins.names("compilation")
+FROM_MODULE = ("prune_structured", "prune_magnitude", "prune_2_4", "low_rank", "fine_tune")
 LEGAL = {
+    **{name: {"onnxruntime", "openvino", "eager", "inductor"} for name in FROM_MODULE if name != "prune_2_4"},
     "quantize_dynamic": {"onnxruntime", "openvino", "inductor"},
     "quantize_static": {"onnxruntime", "openvino", "inductor"},
     "quantize_weights": {"onnxruntime", "openvino", "inductor"},
@@ -78,6 +82,8 @@ def test_plain_and_make_are_opposites_and_unknown_fields_are_named(name):
 def test_the_legal_pairs_are_these(name, target):
     # Weight-only quantization is for matrix products.
     given = facts("transformer", MatMul=3) if name == "quantize_weights" else facts()
+    if name in FROM_MODULE:
+        given = msgspec.structs.replace(given, forms=("torch", "onnx"))
     refusal = technique(name).fits(given, machine(), target)
     assert (refusal is None) == (target in LEGAL.get(name, set()))
     if refusal is not None:
@@ -90,7 +96,15 @@ def test_the_legal_pairs_are_these(name, target):
 def test_what_it_writes_is_what_the_backend_can_run(name, target):
     if target in LEGAL.get(name, set()):
         made = technique(name).writes(target)
-        assert made in plugins.load("compilation", target).runs
+        runs = plugins.load("compilation", target).runs
+        assert made in runs or (made == "torch" and set(runs) & set(PATHS))
+
+
+@pytest.mark.parametrize("name", FROM_MODULE)
+def test_what_changes_a_module_is_refused_for_a_file(name):
+    refusal = technique(name).fits(facts(), machine(), "onnxruntime")
+    assert refusal is not None
+    assert "torch module" in refusal.reason
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("quantize")])
