@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from accel.errors import InputError
 from accel.model.types import Signature, Tensor
 from accel.samples import Samples, matched, materialise
-from accel.samples.split import split
+from accel.samples.split import Parts, marked, split
+from accel.samples.store import write
 
 FACTORIES = Path(__file__).parent / "models" / "factories.py"
 
@@ -158,18 +159,83 @@ def test_batch_equals_manual_padding(data: st.DataObject, seed: int, tmp_path_fa
 # the parts
 
 
-@given(count=st.integers(1, 2000), seed=st.integers(0, 2**31))
-def test_the_parts_never_meet_and_lose_nothing(count: int, seed: int) -> None:
-    calibration, evaluation, _ = split(count, seed=seed)
-    assert sorted([*calibration, *evaluation]) == list(range(count))
-    assert len(evaluation) >= 1
-    if count >= 4:
-        assert len(calibration) == min(300, int(0.3 * count))
+def three(parts: Parts) -> list[list[int]]:
+    return [part.tolist() for part in (parts.calibration, parts.validation, parts.evaluation)]
+
+
+@st.composite
+def some_parts(draw: st.DrawFn) -> tuple[int, Parts]:
+    """Parts however they came about: by the usual split, an asked number or somebody's marks."""
+    count, seed = draw(st.integers(1, 2000)), draw(st.integers(0, 2**31))
+    how = draw(st.sampled_from(["usual", "asked", "marked"]))
+    if how == "marked" and count > 1:
+        mask = np.random.default_rng(draw(st.integers(0, 2**31))).random(count) < draw(st.floats(0, 1))
+        mask[draw(st.integers(0, count - 1))] = False
+        return count, marked(mask, count, seed=seed)
+    asked = draw(st.integers(0, count - 1)) if how == "asked" else None
+    return count, split(count, seed=seed, calibration=asked)
+
+
+@given(made=some_parts())
+def test_the_three_parts_never_meet_and_lose_nothing(made: tuple[int, Parts]) -> None:
+    count, parts = made
+    assert sorted(i for part in three(parts) for i in part) == list(range(count))
+    assert all(part == sorted(part) for part in three(parts))
+    assert len(parts.evaluation) >= 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(made=some_parts(), seed=st.integers(0, 2**31), tail=st.integers(0, 30))
+def test_rows_taken_out_or_stored_stay_in_their_parts(
+    made: tuple[int, Parts], seed: int, tail: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    count, parts = made
+    samples = Samples(
+        inputs={"x": np.arange(count, dtype=np.float32)},
+        calibration=parts.calibration,
+        validation=parts.validation,
+        evaluation=parts.evaluation,
+        sha256="",
+    )
+    kept = write(samples, tmp_path_factory.mktemp("s") / "out")
+    ids = np.random.default_rng(seed).permutation(count)[: max(1, count - tail)]
+    some = kept.only(ids)
+    for part, rows in zip(("calibration", "validation", "evaluation"), three(parts), strict=True):
+        assert getattr(kept, part).tolist() == rows
+        assert set(ids[getattr(some, part)].tolist()) == set(rows) & set(ids.tolist())
+    assert some.count == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(1, (0, 0, 1)), (4, (1, 0, 3)), (40, (6, 6, 28)), (2000, (300, 300, 1400))]
+)
+def test_how_many_calibrate_validate_and_are_reported_on(count: int, sizes: tuple[int, int, int]) -> None:
+    assert tuple(map(len, three(split(count, seed=3)))) == sizes
+    assert tuple(map(len, three(split(10_000, seed=3)))) == (300, 1000, 8700)
+    assert tuple(map(len, three(split(100, seed=3, calibration=0)))) == (0, 0, 100), "all is evaluation"
+
+
+def test_marked_samples_keep_their_evaluation_part_and_share_the_rest() -> None:
+    mask = np.arange(200) % 4 == 0
+    parts = marked(mask, 200, seed=0)
+    assert tuple(map(len, three(parts))) == (25, 25, 150)
+    assert parts.evaluation.tolist() == np.flatnonzero(~mask).tolist()
+    few = marked(np.arange(200) < 39, 200, seed=0)
+    assert tuple(map(len, three(few))) == (39, 0, 161)
 
 
 def test_the_split_is_seeded() -> None:
-    assert split(50, seed=1)[0].tolist() == split(50, seed=1)[0].tolist()
-    assert split(50, seed=1)[0].tolist() != split(50, seed=2)[0].tolist()
+    assert three(split(50, seed=1)) == three(split(50, seed=1))
+    assert three(split(50, seed=1))[0] != three(split(50, seed=2))[0]
+
+
+def test_samples_stored_before_there_was_a_validation_part_have_none(tmp_path: Path) -> None:
+    samples = materialise(np.ones((20, 4), np.float32), IMAGE, tmp_path / "out")
+    assert len(samples.validation) == 3
+    (tmp_path / "out" / "validation.npy").unlink()
+    old = Samples.open(tmp_path / "out")
+    assert old.validation.tolist() == []
+    assert old.validation.dtype == np.int64
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

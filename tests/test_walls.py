@@ -19,17 +19,33 @@ VALUES = BASE | {"plugins", "recipe", "result", "measurement.trace", "measuremen
 
 # Who may import whom: part -> parts. `measurement` is told by file; a part may always import itself.
 ALLOWED: dict[str, set[str]] = {
-    "accel": {"study", "planning", "endpoint", "analysis", "report", "recipe", "result", "samples", "errors", "plugins"},
+    "accel": {
+        "study",
+        "standalone",
+        "planning",
+        "endpoint",
+        "analysis",
+        "report",
+        "recipe",
+        "result",
+        "samples",
+        "errors",
+        "plugins",
+    },
     "errors": set(),
     "units": {"errors"},
     "plugins": {"errors"},
-    "recipe": BASE | {"plugins"},
+    "paths": {"plugins"},
+    "recipe": BASE | {"plugins", "paths"},
     "result": BASE | {"plugins", "recipe", "compilation"},
     "model": BASE | {"compilation", "samples", "measurement.cgroup"},
     "samples": BASE | {"model"},
     "demo": BASE | {"recipe"},
     # `result` for the structs in which a technique says what it did; they hold no code.
-    "compression": BASE | {"compilation", "model", "samples", "plugins", "result", "measurement.cgroup"},
+    "compression": BASE
+    | {"compilation", "model", "samples", "plugins", "result", "measurement.cgroup", "measurement.facts"},
+    # It tries forms of a model in one child; whoever reads what it left imports its structs alone.
+    "rescue": VALUES | {"compression", "compilation", "model", "samples", "measurement.outputs", "measurement.cgroup"},
     "compilation": BASE | {"model", "measurement.cgroup"},
     "batching": BASE,
     "scenarios": BASE,
@@ -39,13 +55,13 @@ ALLOWED: dict[str, set[str]] = {
     "measurement.machine": BASE | {"measurement.cgroup", "measurement.facts"},
     # `compilation` is the contract of an engine here, not a backend: its folder's __init__ holds no model.
     "measurement.loop": BASE | {"batching", "scenarios", "compilation", "measurement.clock", "measurement.trace"},
-    "analysis": VALUES | {"compilation", "model", "scenarios", "batching"},
+    "analysis": VALUES | {"compilation", "model", "scenarios", "batching", "rescue"},
     # It asks the policies that a server asks, so the study, which measures, uses it and not the other way round.
     "simulation": VALUES | {"analysis", "batching", "scenarios"},
-    "report": VALUES | {"analysis", "compilation", "model"},
+    "report": VALUES | {"analysis", "compilation", "model", "rescue"},
 }
 # These put the parts together, so they may import any part but the command line.
-WHOLE = {"study", "checkup", "cli", "planning", "endpoint"}
+WHOLE = {"study", "checkup", "cli", "planning", "endpoint", "standalone"}
 MEASURING_MAY_NOT = {"analysis", "report", "study", "compression"}
 
 PLUGIN_FOLDERS = ("compression", "compilation", "batching", "scenarios")
@@ -54,7 +70,7 @@ PLUGIN_FOLDERS = ("compression", "compilation", "batching", "scenarios")
 RUNTIMES = {"torch", "torchao", "torch_pruning", "torchvision", "onnxruntime", "openvino", "nncf", "onnxscript"}
 RUNTIMES |= {"transformers", "timm"}
 HEAVY = RUNTIMES | {"onnx", "google", "sklearn", "scipy", "pandas", "altair", "vl_convert", "jinja2", "cloudpickle"}
-RUNTIME_HOMES = {"model", "compression", "compilation"}
+RUNTIME_HOMES = {"model", "compression", "compilation", "rescue"}
 # The demo's network is a model as a user would write one; nothing but a child ever imports it.
 USER_CODE = {"demo.network", "demo.train"}
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from accel.analysis import guard
 from accel.analysis import wording as words
 from accel.analysis.comparison import Evidence
 from accel.analysis.conclusion import Answer, Comparison, Row, StudyRecord
-from accel.analysis.guard import within_limit
 from accel.analysis.ranking import Order, grouped
 from accel.analysis.rows import Known
 
@@ -22,9 +22,7 @@ def may_win(row: Row, record: StudyRecord) -> bool:
     """True if the guard lets it: it passes, or is unresolved with a point estimate within the limit."""
     if row.status != "ok" or row.is_baseline or row.quality is None:
         return False
-    if row.quality.outcome == "unresolved":
-        return within_limit(row.quality, record.accuracy_drop)
-    return row.quality.outcome == "passes"
+    return guard.may_win(row.quality, record.accuracy_drop)
 
 
 def answer(goal: Goal, known: Mapping[str, Known], record: StudyRecord, orders: Mapping[str, Order]) -> Answer | None:

@@ -17,6 +17,7 @@ from accel.compilation import Effective
 from accel.measurement.machine import Machine
 from accel.model import Facts, Signature, Source
 from accel.recipe import Variant
+from accel.rescue.record import Rescue
 from accel.result import Numerics, Quality, SetUp
 
 Verdict = Literal["FASTER", "SLOWER", "EQUIVALENT", "INCONCLUSIVE"]
@@ -27,6 +28,7 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     slo_p, slo_s: the latency limit ("p90 of latencies <= slo_s seconds"); slo_assumed: True if the user gave none.
     samples_kind: "real", "synthetic"; metric None when there are no labels.
+    validation_count: samples that rescues choose by; they neither calibrate nor are reported on.
     accuracy_drop: the guard's limit as a fraction.
     price_per_h: what an instance costs an hour, as the user said; None: not said, costs are in instance-seconds.
     simulated: points of the load curve from measured service times on a virtual clock. lengths: seconds a batch by
@@ -59,6 +61,7 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
     baseline: str
     variants: tuple[Variant, ...]
     schema_version: int = 1
+    validation_count: int = 0
     slo_text: str = ""
     reference_note: str = ""
     not_bought: tuple[str, ...] = ()
@@ -207,6 +210,7 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     roles: batch against online; None before there is an answer.
     loads: latency and goodput from idle to twice saturation, by variant, policy and rate.
     batching: the latency-against-batch curve of each tuned variant, then those by bucket of lengths.
+    rescues: what was tried for variants that lost their accuracy, each step scored on the validation part.
     """
 
     record: StudyRecord
@@ -225,6 +229,7 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     roles: Roles | None = None
     loads: tuple[LoadPoint, ...] = ()
     batching: tuple[BatchCurve, ...] = ()
+    rescues: tuple[Rescue, ...] = ()
 
     def row(self, name: str) -> Row:
         """The row of one variant; KeyError if there is none."""

@@ -102,6 +102,13 @@ def score(
     return _by_sqnr(distances, facts, same)
 
 
+def may_win(quality: Quality, accuracy_drop: float) -> bool:
+    """True if it passes, or is unresolved with a point estimate within the limit."""
+    if quality.outcome == "unresolved":
+        return within_limit(quality, accuracy_drop)
+    return quality.outcome == "passes"
+
+
 def as_probe(quality: Quality) -> Quality:
     """The same figures for a speed probe: it is timed, and whatever they are it can't win.
 

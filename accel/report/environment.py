@@ -74,7 +74,8 @@ def environment(record: StudyRecord) -> tuple[tuple[str, str], ...]:
 
 def _samples(record: StudyRecord) -> str:
     made = "synthetic, made from the signature" if record.synthetic else "real"
-    parts = f"{record.evaluation_count} to score, {record.calibration_count} to calibrate, never the same"
+    searched = f", {record.validation_count} to choose by" if record.validation_count else ""
+    parts = f"{record.evaluation_count} to score, {record.calibration_count} to calibrate{searched}, never the same"
     return f"{record.samples_count}, {made}; {parts}; metric: {record.metric or 'none'}"
 
 

@@ -1,4 +1,4 @@
-"""Samples: real inputs with or without labels, once as plain .npy on disk, in two parts that never meet."""
+"""Samples: real inputs with or without labels, once as plain .npy on disk, in three parts that never meet."""
 
 from __future__ import annotations
 

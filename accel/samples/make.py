@@ -16,7 +16,7 @@ from accel.samples import synthetic as _synthetic
 from accel.samples.columns import Column, as_array, column
 from accel.samples.given import Given, read
 from accel.samples.match import Columns, match
-from accel.samples.split import marked, split
+from accel.samples.split import Parts, marked, split
 from accel.samples.store import Samples, digest, write
 
 Padding = float | Mapping[str, float]
@@ -40,7 +40,7 @@ def materialise(
     given: see `accel.samples.given.read`; None makes synthetic inputs (needs a signature).
     signature: None where it isn't known yet (a torch module's comes from its samples): then call `matched` later.
     padding: fills shorter items of a ragged axis; a number for all inputs, masks excepted (0), or one per input name.
-    calibration: how many samples calibrate (default: 30 %, at most 300). count: how many to make up or to read.
+    calibration: how many samples calibrate (default: 15 %, at most 300). count: how many to make up or to read.
     vocabulary: input name -> how many token ids it knows (`Facts.vocabulary`), for synthetic ids.
     Raises InputError for everything that is wrong with them.
     """
@@ -57,7 +57,7 @@ def materialise(
     truth = _labels(labels, found, total)
     parts = split(total, seed=seed, calibration=calibration)
     if found.calibration is not None:
-        parts = marked(found.calibration, total)
+        parts = marked(found.calibration, total, seed=seed)
     return write(_assembled(columns, truth, metric, parts, notes), folder)
 
 
@@ -73,7 +73,12 @@ def matched(samples: Samples, signature: Signature, folder: Path) -> Samples:
         for name, array in samples.inputs.items()
     }
     columns, notes = match(columns, signature)
-    parts = (samples.calibration, samples.evaluation, samples.notes)
+    parts = Parts(
+        calibration=samples.calibration,
+        validation=samples.validation,
+        evaluation=samples.evaluation,
+        notes=samples.notes,
+    )
     return write(_assembled(columns, samples.labels, samples.metric, parts, notes, samples.synthetic), folder)
 
 
@@ -81,7 +86,7 @@ def _assembled(
     columns: Columns,
     labels: npt.NDArray[Any] | None,
     metric: str | None,
-    parts: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], tuple[str, ...]],
+    parts: Parts,
     notes: tuple[str, ...],
     synthetic: bool = False,
 ) -> Samples:
@@ -91,11 +96,12 @@ def _assembled(
         lengths={name: c.lengths for name, c in columns.items() if c.lengths is not None},
         padding={name: c.padding for name, c in columns.items() if c.axis is not None},
         labels=labels,
-        calibration=parts[0],
-        evaluation=parts[1],
+        calibration=parts.calibration,
+        validation=parts.validation,
+        evaluation=parts.evaluation,
         synthetic=synthetic,
         metric=metric,
-        notes=tuple(dict.fromkeys((*notes, *parts[2]))),
+        notes=tuple(dict.fromkeys((*notes, *parts.notes))),
         sha256="",
     )
     return msgspec.structs.replace(samples, sha256=digest(samples))

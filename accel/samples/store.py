@@ -20,6 +20,11 @@ Array = npt.NDArray[Any]
 Int64 = npt.NDArray[np.int64]
 Ids = Sequence[int] | Int64
 INDEX = "samples.json"
+PARTS = ("calibration", "validation", "evaluation")
+
+
+def _no_ids() -> Int64:
+    return np.zeros(0, np.int64)
 
 
 class Samples(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -27,7 +32,7 @@ class Samples(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     inputs: name -> (N, ...) array. ragged: name -> which axis *of the item* varies (the batch axis isn't counted).
     lengths: name -> (N,) real length along that axis. padding: name -> what fills the rest.
-    labels: (N, ...) or None. calibration, evaluation: ids; every id is in exactly one of the two.
+    labels: (N, ...) or None. calibration, validation, evaluation: ids; every id is in exactly one of the three.
     synthetic: True if nobody gave inputs. notes: what was changed or is too little, in sentences.
     sha256: of everything that can change a result (inputs, labels, lengths, parts).
     """
@@ -36,6 +41,7 @@ class Samples(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     calibration: Int64
     evaluation: Int64
     sha256: str
+    validation: Int64 = msgspec.field(default_factory=_no_ids)
     ragged: dict[str, int] = {}
     lengths: dict[str, Int64] = {}
     padding: dict[str, float] = {}
@@ -52,7 +58,7 @@ class Samples(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @property
     def count(self) -> int:
         """How many items there are."""
-        return len(self.calibration) + len(self.evaluation)
+        return len(self.calibration) + len(self.validation) + len(self.evaluation)
 
     def batch(self, ids: Ids) -> dict[str, Array]:
         """Stack the rows `ids`; a ragged axis is as long as the longest of *these* rows, as a server would pad."""
@@ -78,16 +84,20 @@ class Samples(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return msgspec.structs.replace(self, inputs=inputs, labels=labels)
 
     def only(self, ids: Ids) -> Samples:
-        """The rows `ids`, numbered anew in that order; each stays in the part (calibration, evaluation) it was in."""
+        """The rows `ids`, numbered anew in that order; each stays in the part it was in."""
         index = np.asarray(ids, np.int64)
-        calibrating = np.isin(index, self.calibration)
+
+        def part(of: Int64) -> Int64:
+            return np.flatnonzero(np.isin(index, of)).astype(np.int64)
+
         return msgspec.structs.replace(
             self,
             inputs={name: array[index] for name, array in self.inputs.items()},
             lengths={name: length[index] for name, length in self.lengths.items()},
             labels=None if self.labels is None else self.labels[index],
-            calibration=np.flatnonzero(calibrating).astype(np.int64),
-            evaluation=np.flatnonzero(~calibrating).astype(np.int64),
+            calibration=part(self.calibration),
+            validation=part(self.validation),
+            evaluation=part(self.evaluation),
             sha256=hashlib.sha256(self.sha256.encode() + index.tobytes()).hexdigest(),
         )
 
@@ -125,6 +135,8 @@ def _open(folder: Path) -> Samples:
         padding=index.padding,
         labels=read("labels") if index.labelled else None,
         calibration=read("calibration", mapped=False),
+        # Samples that were stored before there was such a part have none.
+        validation=read("validation", mapped=False) if (folder / "validation.npy").is_file() else _no_ids(),
         evaluation=read("evaluation", mapped=False),
         synthetic=index.synthetic,
         metric=index.metric,
@@ -161,7 +173,7 @@ def write(samples: Samples, folder: Path) -> Samples:
 
 
 def _files(samples: Samples) -> list[tuple[str, Array]]:
-    files: list[tuple[str, Array]] = [("calibration", samples.calibration), ("evaluation", samples.evaluation)]
+    files: list[tuple[str, Array]] = [(part, getattr(samples, part)) for part in PARTS]
     for i, (name, array) in enumerate(samples.inputs.items()):
         files.append((f"input_{i}", array))
         if name in samples.ragged:

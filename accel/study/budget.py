@@ -22,6 +22,7 @@ _AROUND_SERVER_S = 1.8
 """Warm-up, load before and after the counted part, and draining of a server trial."""
 _LEAST_GRACE_S, _GRACE_SHARE = 15.0, 0.10
 _MOST_LOAD = 0.12
+_RESCUE_SHARE, _RESCUE_BEYOND = 0.2, 0.1
 _WRAP_UP_S = 8.0
 """Reading the results, keeping the winners and writing the page, until the study knows better."""
 
@@ -41,12 +42,14 @@ class BudgetEnded(VariantError):
 class Budget:
     """A clock with an allowance; `spent_s` is what earlier, interrupted attempts took.
 
-    `wrap_up_s` is kept for closing the study. An attempt that resumes a study whose time is up has the grace alone.
+    `wrap_up_s` is kept for closing the study. `rescued_s` is what rescues took between screening and tuning, by which
+    tuning ends later. An attempt that resumes a study whose time is up has the grace alone.
     """
 
     def __init__(self, total_s: float, *, spent_s: float = 0.0, now: Callable[[], float] = time.monotonic) -> None:
         self.total_s = total_s
         self.wrap_up_s = _WRAP_UP_S
+        self.rescued_s = 0.0
         self._now = now
         self._start = now() - spent_s
         self._end_s = max(total_s, spent_s)
@@ -104,7 +107,15 @@ class Budget:
     def allows_tuning(self, profile: Profile, seconds: float = 0.0) -> bool:
         """True while one more batch size, which takes `seconds`, may be tuned."""
         until_s = (profile.screening_share + profile.tuning_share) * self.total_s
-        return self.elapsed_s() + seconds < until_s
+        return self.elapsed_s() + seconds < until_s + self.rescued_s
+
+    def rescues_until_s(self, profile: Profile, begun_s: float) -> float:
+        """Until when variants that lost their accuracy may be rescued, a phase that began `begun_s` into the study.
+
+        A fifth of the budget, and not far beyond screening's share, or the comparison would starve.
+        """
+        latest_s = (profile.screening_share + _RESCUE_BEYOND) * self.total_s
+        return min(begun_s + _RESCUE_SHARE * self.total_s, latest_s)
 
     def allows_block(self, block: int, profile: Profile, seconds: float = 0.0) -> bool:
         """True if one more block, expected to take `seconds`, fits before the shares of search and confirmation.

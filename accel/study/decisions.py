@@ -31,6 +31,8 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     repeats: numbers of the blocks that stand in for disturbed ones.
     too_large: by variant, the batch size at which it failed while tuned though smaller ones ran, and why.
     derived: variants with several instances, by name, and whose artefact each opens.
+    rescued: variants that a rescue made, by name, and whom each stands in for. rescuing: from when to when into the
+    study (s) there were rescues; None before there was one.
     """
 
     blocks: tuple[Entry, ...] | None = None
@@ -39,6 +41,8 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     repeats: tuple[int, ...] = ()
     too_large: dict[str, tuple[int, str]] = {}
     derived: dict[str, str] = {}
+    rescued: dict[str, str] = {}
+    rescuing: tuple[float, float] | None = None
 
     @classmethod
     def load(cls, study: Path) -> Decisions:

@@ -17,6 +17,7 @@ def describe_plan(record: StudyRecord, options: Options) -> str:
     lines = [
         f"{record.name}: {facts.kind} model, {record.signature}",
         f"samples: {record.samples_count} ({record.calibration_count} for calibration, "
+        f"{record.validation_count} for validation, "
         f"{record.evaluation_count} for evaluation{', synthetic' if record.synthetic else ''})",
         f"machine: {record.machine.cpu}, {record.machine.cores} usable cores",
         "",

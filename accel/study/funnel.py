@@ -1,5 +1,5 @@
-"""The study as a funnel: screen everything, tune the survivors, compare finalists in interleaved blocks, measure the
-winners again afresh. Time is the scarce thing; what it did not buy is said at the end.
+"""The study as a funnel: screen everything, rescue what lost its accuracy, tune the survivors, compare finalists in
+interleaved blocks, measure the winners again afresh. Time is the scarce thing; what it did not buy is said at the end.
 
 Every decision is a function of results on disk, so a killed study that resumes decides the same again.
 """
@@ -18,6 +18,7 @@ from accel.analysis.conclusion import Conclusion, StudyRecord
 from accel.analysis.reading import conclude
 from accel.errors import VariantError
 from accel.recipe import Variant
+from accel.rescue.record import Rescue
 from accel.result import Result, Status
 from accel.study.artefacts import find_prepared, remember
 from accel.study.blocks import compare
@@ -34,6 +35,7 @@ from accel.study.offered import offer
 from accel.study.prepare import Prepared
 from accel.study.probing import probe
 from accel.study.profiles import Profile
+from accel.study.rescuing import rescue
 from accel.study.resting import rest_of
 from accel.study.rounds import Rounds, Who
 from accel.study.scoring import Score
@@ -63,6 +65,7 @@ class Services(msgspec.Struct, frozen=True):
 
     prepare: gets the seconds it may take. infer_timeout_s: for answering all of `evaluation`. patience_s: see `Live`.
     reference_item_s: what the reference takes for one item, before anything is known about the variants.
+    rescue: gets the seconds it may take; None: nothing is rescued.
     """
 
     prepare: Callable[[Variant, float], Prepared]
@@ -72,6 +75,7 @@ class Services(msgspec.Struct, frozen=True):
     infer_timeout_s: float
     patience_s: float = 60.0
     reference_item_s: float = 0.0
+    rescue: Callable[[Variant, float], Rescue] | None = None
 
 
 class Funnel:
@@ -114,13 +118,14 @@ class Funnel:
                 (self.folder.runs / f"{run_id}.json").unlink(missing_ok=True)
 
     def run(self) -> None:
-        """Screen, tune, compare, search, confirm, look closer, draw load curves; each stage skips what is finished.
+        """Screen, rescue, tune, compare, search, confirm, look closer, draw load curves; each skips what is finished.
 
         Raises BudgetEnded if the time was up before the baseline was measured.
         """
         screen(self)
         if not self.baseline_ok():
             return
+        rescue(self)
         chosen: list[str] = []
         if self.decisions.blocks is None:
             chosen = finalists(self)
@@ -135,7 +140,11 @@ class Funnel:
 
     def decide(
         self,
-        **settled: tuple[Entry, ...] | tuple[Grid, ...] | tuple[int, ...] | dict[str, tuple[int, str]] | dict[str, str],
+        **settled: tuple[Entry, ...]
+        | tuple[Grid, ...]
+        | tuple[float, ...]
+        | dict[str, tuple[int, str]]
+        | dict[str, str],
     ) -> None:
         """Settle a field of the decisions, for this attempt and for those that resume it."""
         self.decisions = msgspec.structs.replace(self.decisions, **settled).save(self.folder.root)

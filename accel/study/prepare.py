@@ -18,6 +18,7 @@ from accel.errors import VariantError
 from accel.measurement.isolation import Child, ChildFailed
 from accel.model import Source
 from accel.recipe import Variant
+from accel.rescue.record import Rescue
 from accel.result import Numerics, SetUp, write_atomically
 from accel.study.asking import ask_within
 from accel.study.cache import cache_root, folder_bytes
@@ -107,6 +108,19 @@ class Workshop:
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
+    def rescue(
+        self, variant: Variant, asked: dict[str, Any], on_stage: Callable[[str], None], *, longest_s: float
+    ) -> Rescue:
+        """Search for a form of a failing variant that keeps the guard's limit (`accel.rescue`), in a prepare child.
+
+        asked: what the child is told beside the model; see `prepare_child.rescue`. Raises ChildFailed if the child
+        breaks, BudgetEnded if it is cut after `longest_s`.
+        """
+        env = plugins.make("compilation", variant.backend).env()
+        command, tag = {"do": "rescue", **asked}, f"{variant.name}-rescue"
+        # It says itself when it will be over, so it is never silent for longer than it may be.
+        return msgspec.convert(self._ask(command, tag, env, on_stage, longest_s, timeout_s=2 * longest_s), Rescue)
+
     def _place(self, prepared: Prepared, work: Path, final: Path) -> Prepared:
         """Move a made artefact to where it is looked for, unless another study was faster: that one may be in use."""
         for _ in range(2):
@@ -141,6 +155,8 @@ class Workshop:
         env: dict[str, str],
         on_stage: Callable[[str], None],
         longest_s: float = math.inf,
+        *,
+        timeout_s: float | None = None,
     ) -> dict[str, Any]:
         command |= {
             "source": msgspec.to_builtins(self._source),
@@ -155,7 +171,8 @@ class Workshop:
             memory_limit_bytes=self._memory_limit_bytes,
         ) as child:
             left_s = min(self._left_s(), longest_s)
-            return ask_within(child, command, timeout_s=self._timeout_s, left_s=left_s, on_stage=on_stage)
+            patience_s = self._timeout_s if timeout_s is None else timeout_s
+            return ask_within(child, command, timeout_s=patience_s, left_s=left_s, on_stage=on_stage)
 
 
 __all__ = ["ChildFailed", "Prepared", "Workshop"]

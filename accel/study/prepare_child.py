@@ -3,25 +3,29 @@
 inspect: load model and samples once -> signature, facts, materialised samples, the model's hash.
 prepare: forms -> compressions -> Backend.build -> an artefact folder.
 score:   compare stored outputs where the metric is the user's own function.
+rescue:  search for a form of a failing variant that keeps the guard's limit, on calibration and validation samples.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from accel import plugins
+from accel.analysis import guard
 from accel.compression._numerics import numerics_of
 from accel.errors import VariantError
+from accel.measurement.outputs import load_outputs
 from accel.measurement.protocol import serve, stage
 from accel.model import Facts, Model, Signature, Source
 from accel.model.convention import write_convention
 from accel.model.identity import identity
 from accel.recipe import Variant
-from accel.result import SetUp
+from accel.result import Quality, SetUp
 from accel.samples import Samples, matched, materialise
 from accel.samples.given import read_labels
 from accel.study.given import Given, metric_name, metric_of, take
@@ -67,6 +71,7 @@ def inspect(command: dict[str, Any]) -> dict[str, Any]:
             "count": samples.count,
             "evaluation": len(samples.evaluation),
             "calibration": len(samples.calibration),
+            "validation": len(samples.validation),
             "synthetic": samples.synthetic,
             "labelled": samples.labels is not None,
             "sha256": samples.sha256,
@@ -121,7 +126,8 @@ def prepare(command: dict[str, Any]) -> dict[str, Any]:
             SetUp(
                 load_s=known.get("load", command["load_s"]),
                 export_s=known.get("export", seconds.get("export")),
-                compress_s=seconds.get("compress"),
+                # What an earlier variant's training took counts here too, though its weights were only read.
+                compress_s=seconds["compress"] + known.get("compress", 0.0) if "compress" in seconds else None,
                 compile_s=seconds["compile"],
             )
         ),
@@ -166,5 +172,46 @@ def score_outputs(command: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
+def rescue(command: dict[str, Any]) -> dict[str, Any]:
+    """Search for a form of a failing variant that keeps the guard's limit, on the validation samples `ids`.
+
+    The samples that the search gets hold no evaluation part: it can't choose by what will be reported.
+    """
+    from accel.rescue.search import rescue as search
+
+    everything = Samples.open(Path(command["samples"]))
+    samples = everything.only([*everything.calibration, *command["ids"]])
+    stage("loading the model")
+    found = search(
+        msgspec.convert(command["variant"], Variant),
+        _model(command, samples),
+        samples,
+        _judge(command, samples),
+        seconds=command["seconds"],
+        folder=Path(command["steps"]),
+        on_step=lambda step: stage(f"rescue: {step.what}: {step.outcome}"),
+        within=lambda quality: guard.may_win(quality, command["terms"]["accuracy_drop"]),
+    )
+    reply: dict[str, Any] = msgspec.to_builtins(found)
+    return reply
+
+
+def _judge(command: dict[str, Any], samples: Samples) -> Callable[[Mapping[str, Sequence[Any]]], Quality]:
+    """The guard on outputs of the validation samples in their order, against the reference's outputs of the same."""
+    terms = msgspec.convert(command["terms"], Terms)
+    labels = None if samples.labels is None else samples.labels[samples.validation]
+    metric = metric_of(msgspec.convert(command["metric"], Given)) or ("accuracy" if labels is not None else None)
+    theirs = load_outputs(Path(command["reference"]))
+    return lambda ours: guard.score(
+        ours,
+        theirs,
+        labels,
+        metric,
+        accuracy_drop=terms.accuracy_drop,
+        random_weights=terms.random_weights,
+        synthetic=terms.synthetic,
+    )
+
+
 if __name__ == "__main__":
-    serve({"inspect": inspect, "prepare": prepare, "score": score_outputs})
+    serve({"inspect": inspect, "prepare": prepare, "score": score_outputs, "rescue": rescue})

@@ -29,32 +29,39 @@ def screen(funnel: Funnel) -> None:
     """Prepare, check, score and briefly time every variant, the baseline first."""
     for variant in funnel.record.variants:
         is_baseline = variant.name == funnel.record.baseline
-        if _screened(funnel, variant):
+        # Who was rescued is looked at within the time of the rescues.
+        if screened(funnel, variant) or variant.name in funnel.decisions.rescued:
             continue
         if not is_baseline and not _may_try(funnel):
             funnel.not_bought.append(f"`{variant.name}` was not tried: the budget was needed for the comparison")
             continue
-        try:
-            _screen_one(funnel, variant, "baseline" if is_baseline else "candidate")
-        except BudgetEnded as error:
-            if is_baseline and not funnel.baseline_ok():
-                raise
-            _cut(funnel, variant, error)
+        look_at(funnel, variant)
         _say_answer(funnel)
     _say_answer(funnel, last=True)
+
+
+def look_at(funnel: Funnel, variant: Variant) -> None:
+    """Prepare, check, score and time one; raises BudgetEnded only where not even the baseline was timed."""
+    is_baseline = variant.name == funnel.record.baseline
+    try:
+        _screen_one(funnel, variant, "baseline" if is_baseline else "candidate")
+    except BudgetEnded as error:
+        if is_baseline and not funnel.baseline_ok():
+            raise
+        _cut(funnel, variant, error)
 
 
 def _may_try(funnel: Funnel) -> bool:
     """True while another candidate fits; the first may take what is left, or there would be nothing to compare with."""
     if funnel.decisions.blocks is not None:
         return False
-    seconds = _expected_s(funnel)
+    seconds = look_s(funnel)
     if not any(r.role == "candidate" for r in funnel.results.values()):
         return funnel.budget.fits(seconds)
     return funnel.budget.allows_screening(funnel.profile, seconds)
 
 
-def _expected_s(funnel: Funnel) -> float:
+def look_s(funnel: Funnel) -> float:
     """What a variant as fast as the baseline takes: a child, all answers, two runs."""
     name = funnel.record.baseline
     runs = [fitted(funnel, t, name) for t in _turns(funnel, funnel.variant(name), "candidate", screen_size(funnel))]
@@ -77,7 +84,8 @@ def screen_size(funnel: Funnel) -> int:
     return max(s for s in (1, 2, 4, SCREEN_SIZE) if s == 1 or _BATCHES * s * item_s <= most_s)
 
 
-def _screened(funnel: Funnel, variant: Variant) -> bool:
+def screened(funnel: Funnel, variant: Variant) -> bool:
+    """True if the first look at a variant is over, whatever it found."""
     failed = funnel.results.get(f"screening-{variant.name}")
     latency = funnel.results.get(f"screening-{variant.name}-latency")
     batch = funnel.results.get(f"screening-{variant.name}-batch")

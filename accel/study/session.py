@@ -6,19 +6,17 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from accel import __version__
 from accel.analysis.conclusion import StudyRecord
-from accel.errors import NothingMeasured, VariantError
+from accel.errors import NothingMeasured
 from accel.measurement.machine import detect, env_id
 from accel.model import Facts, Signature, Source, describe
 from accel.recipe import Variant
 from accel.result import Result, write_atomically
-from accel.samples import Samples
 from accel.study import defaults, missing
 from accel.study.budget import Budget, BudgetEnded, patience_s
 from accel.study.cache import key, shrink
@@ -27,14 +25,13 @@ from accel.study.folder import StudyFolder
 from accel.study.funnel import Funnel, Progress, Services
 from accel.study.given import Given, give
 from accel.study.judging import Judge
-from accel.study.live import Live, memory_limit_bytes
+from accel.study.live import memory_limit_bytes
 from accel.study.options import Options, as_begun, asked_variants, check_sizes, with_baseline
 from accel.study.prepare import Prepared, Workshop
+from accel.study.reference import Reference
+from accel.study.rescuer import Rescuer, seen_before
 from accel.units import show_seconds
 
-_REFERENCE_S = 15.0
-_LEAST_EVALUATION = 64
-_PROBING_SHARE = 0.1
 _LEAST_CALLS = 40
 """About as many calls as the first look at a variant takes."""
 
@@ -66,7 +63,7 @@ class Session:
         self.progress = progress
         self.machine = detect()
         self.budget = Budget(options.budget_s, spent_s=folder.spent_s())
-        self._item_s = 0.0
+        self._yardstick: Reference | None = None
         self._context_path = folder.model / "context.json"
 
     def run(self) -> StudyRecord:
@@ -83,9 +80,9 @@ class Session:
         interrupted = False
         funnel: Funnel | None = None
         try:
-            self._reference(record, workshop, context)
+            reference = self._reference(record, workshop, context)
             Judge(self.folder, record, context, left_s=self.budget.cut_s).try_metric()
-            funnel = self._funnel(record, workshop, context)
+            funnel = self._funnel(record, workshop, context, reference)
             funnel.run()
             funnel.keep_artefacts()
         except KeyboardInterrupt:
@@ -181,6 +178,7 @@ class Session:
             samples_count=samples["count"],
             evaluation_count=samples["evaluation"],
             calibration_count=samples["calibration"],
+            validation_count=samples["validation"],
             synthetic=samples["synthetic"],
             metric=name,
             slo_p=options.slo.p if options.slo else 0.9,
@@ -208,54 +206,20 @@ class Session:
 
     # --- reference and services --------------------------------------------------------------------------------
 
-    def _reference(self, record: StudyRecord, workshop: Workshop, context: Context) -> None:
-        """The same source in FP32 on one thread: the yardstick of every output. Made once, before anything is timed."""
-        out = self.folder.reference / "outputs.npz"
-        if out.exists() and context.reference_ids:
-            return
-        variant = defaults.reference(record.source.kind, record.facts.forms)
+    def _reference(self, record: StudyRecord, workshop: Workshop, context: Context) -> Reference:
+        """The yardstick of every output, made once, before anything is timed."""
         self.progress.stage("reference outputs")
-        try:
-            prepared = self._prepare(variant, workshop, context, record)
-            try:
-                self._answer_all(prepared, record, context, out, batch=8)
-            except BudgetEnded:
-                raise
-            except VariantError as error:
-                if getattr(error, "cause", "") == "hang":
-                    raise
-                self._answer_all(prepared, record, context, out, batch=1)
-        except BudgetEnded:
-            raise
-        except VariantError as error:
-            sentences = (f"The model itself doesn't run: {error.reason}".rstrip("."), error.next_step)
-            raise NothingMeasured(". ".join(s for s in sentences if s).rstrip(".") + ".") from None
-        self._write_context(context)
-
-    def _answer_all(self, prepared: Prepared, record: StudyRecord, context: Context, out: Path, *, batch: int) -> None:
-        """The reference's outputs for as many evaluation samples as a fair share of the time allows."""
-        tag, longest_s = f"reference-{batch}", max(60.0, min(300.0, record.budget_s))
-        with Live(
-            prepared,
+        self._yardstick = Reference(
             self.folder,
+            record,
+            context,
             self.options.profile,
-            seed=record.seed,
-            tag=tag,
-            patience_s=longest_s / 2,
-            left_s=self.budget.cut_s,
-        ) as live:
-            ids = [int(i) for i in Samples.open(self.folder.samples).evaluation]
-            batch = live.sizes[-1] if live.sizes else batch
-            # The first answer of all sets things up; the second says what one costs.
-            item_s = [live.answer(ids[:1], 1, out, timeout_s=longest_s) for _ in range(2)][1]
-            probe = ids[: max(batch, 8)]
-            if 2 * len(probe) * item_s < self.budget.left_s() * _PROBING_SHARE:
-                item_s = min(live.answer(probe, batch, out, timeout_s=longest_s) for _ in range(2)) / len(probe)
-            most = reference_count(item_s, record.budget_s, self.budget.left_s())
-            self._item_s = item_s
-            chosen = ids[:most]
-            context.reference_s = live.answer(chosen, min(batch, most), out, timeout_s=1800.0)
-            context.reference_ids = tuple(chosen)
+            self.budget,
+            lambda variant: self._prepare(variant, workshop, context, record),
+        )
+        self._yardstick.answer()
+        self._write_context(context)
+        return self._yardstick
 
     def _prepare(
         self,
@@ -276,20 +240,16 @@ class Session:
                 calibration_sha256=context.samples_sha256,
                 machine=self.machine,
             )
-        seen = {
-            "signature": msgspec.to_builtins(record.signature),
-            "facts": msgspec.to_builtins(record.facts),
-            "load_s": context.load_s,
-        }
+        seen = seen_before(record, context)
         return workshop.prepare(variant, cache_key, seen, self._on_stage(variant.name), longest_s=longest_s)
 
-    def _funnel(self, record: StudyRecord, workshop: Workshop, context: Context) -> Funnel:
-        reference = self.folder.reference / "outputs.npz"
+    def _funnel(self, record: StudyRecord, workshop: Workshop, context: Context, reference: Reference) -> Funnel:
         services = Services(
             prepare=lambda variant, longest_s: self._prepare(variant, workshop, context, record, longest_s),
             score=Judge(self.folder, record, context, left_s=self.budget.cut_s).score,
+            rescue=Rescuer(self.folder, record, context, workshop, reference, self._on_stage),
             evaluation=list(context.reference_ids),
-            reference=reference,
+            reference=reference.outputs,
             infer_timeout_s=patience_s(record.budget_s, context.reference_s),
             patience_s=patience_s(record.budget_s, context.reference_s),
             reference_item_s=context.reference_s / max(1, len(context.reference_ids)),
@@ -316,7 +276,8 @@ class Session:
 
     def _too_short(self, error: BudgetEnded) -> str:
         """That not even the original could be measured, and with how much time it probably could."""
-        enough_s = 10 * math.ceil((2 * self.budget.elapsed_s() + _LEAST_CALLS * self._item_s) / 10)
+        item_s = self._yardstick.item_s if self._yardstick is not None else 0.0
+        enough_s = 10 * math.ceil((2 * self.budget.elapsed_s() + _LEAST_CALLS * item_s) / 10)
         return (
             f"The budget of {show_seconds(self.budget.total_s)} ended while {error.doing}, before your model itself "
             f"was measured. About {enough_s} s are needed for it alone: use --budget {enough_s}s or more."
@@ -329,17 +290,6 @@ class Session:
             return f"Nothing was measured within the budget of {record.budget_s:.0f} s. Raise --budget."
         reason = f"No variant could be measured. `{first.variant.name}`: {first.reason}".rstrip(".")
         return f"{reason}. {first.next_step}".strip()
-
-
-def reference_count(item_s: float, budget_s: float, left_s: float) -> int:
-    """How many samples the reference answers at `item_s` seconds each.
-
-    15 s of a budget of 5 minutes, more of a larger one; at least 64 where they take no more than a sixth of what is
-    left, and always two.
-    """
-    share_s = min(_REFERENCE_S * max(1.0, budget_s / 300), 0.1 * budget_s)
-    least = min(_LEAST_EVALUATION, int(left_s / 6 / max(item_s, 1e-9)))
-    return max(2, least, int(share_s / max(item_s, 1e-9)))
 
 
 def _reference_note(facts: Facts, source: Source) -> str:

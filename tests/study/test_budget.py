@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from accel.study.budget import Budget, BudgetEnded, turn_s
 from accel.study.profiles import PROFILES
-from accel.study.session import reference_count
+from accel.study.reference import reference_count
 
 QUICK = PROFILES["quick"]
 

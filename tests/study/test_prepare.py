@@ -82,7 +82,8 @@ def test_inspecting_tells_what_a_plan_needs(folder: StudyFolder, source: Source,
     assert not seen["random_weights"]
     assert len(seen["identity"]) == 64
     samples = seen["samples"]
-    assert samples["count"] == samples["evaluation"] + samples["calibration"] == 40
+    assert samples["count"] == samples["evaluation"] + samples["validation"] + samples["calibration"] == 40
+    assert [samples[part] for part in ("calibration", "validation", "evaluation")] == [6, 6, 28]
     assert samples["labelled"]
     assert not samples["synthetic"]
     stored = Samples.open(folder.samples)
