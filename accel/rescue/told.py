@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from accel import plugins
 from accel.rescue.record import Step
 
 
@@ -62,7 +63,8 @@ def _changed(steps: Sequence[Step], best: Step) -> str:
             if before.get(f"{named.name}.{key}") != value:
                 words.append(f"{key} = {_value(value)}")
         gone = [k.partition(".")[2] for k in before if k.startswith(f"{named.name}.")]
-        words += [f"{key} as it is by default" for key in gone if key not in named.fields]
+        technique = plugins.make("compression", named)
+        words += [f"{key} = {_value(getattr(technique, key))}" for key in gone if key not in named.fields]
     return " and ".join(words) or "the same settings"
 
 

@@ -26,7 +26,7 @@ def _weight(rng, name):
 
 
 def outlier(folder: Path, *, huge: float = 1e4) -> FileModel:
-    """x -> MatMul -> Relu -> Add(+huge) -> Add(-huge) -> MatMul -> y: the tensor between the two Adds ruins any 8-bit scale.
+    """x -> MatMul -> Relu -> Add(+huge) -> Add(-huge) -> MatMul -> y: what lies between the Adds ruins any 8-bit scale.
 
     Neither Add alone frees it: the other one keeps it in 8 bits.
     """

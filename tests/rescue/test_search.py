@@ -205,5 +205,5 @@ def test_the_sentence_names_what_changed():
     said = told("v", [start, chosen], chosen, kept=0.83)
     assert "operators = MatMul" in said
     assert "exclude = a, b, c, d and 1 more" in said
-    assert "method as it is by default" in said
+    assert "method = minmax" in said
     assert "83 %" in said
