@@ -29,7 +29,7 @@ from accel.study.rescuer import Rescuer, keep
 from benchmarks.batching.rows import Where
 from benchmarks.compression.bench import Bench
 from benchmarks.compression.reading import MIN_EFFECT, compared, pairs
-from benchmarks.compression.rows import FOLDER, Cell
+from benchmarks.compression.rows import FOLDER, Cell, Timed
 from benchmarks.compression.sittings import Sitting, sit, with_runs
 from benchmarks.compression.ways import NONE, Way, variant_of
 from benchmarks.subject import Ready, place
@@ -179,13 +179,14 @@ def read(row: Row, timed: dict[str, Cell]) -> Row:
     found = compared(base, list(others.values()), min_effect=MIN_EFFECT)
     against = {form: {str(k): v for k, v in found.get(cell.variant, {}).items()} for form, cell in others.items()}
     kept = {}
-    for target in ("latency", "batch"):
+    targets: tuple[Timed, ...] = ("latency", "batch")
+    for target in targets:
         if "after" in timed and (share := kept_share(base, timed["before"], timed["after"], target)) is not None:
             kept[target] = share
     return msgspec.structs.replace(row, against=against, kept=kept, where=Where.here())
 
 
-def kept_share(base: Cell, before: Cell, after: Cell, target: str) -> Estimate | None:
+def kept_share(base: Cell, before: Cell, after: Cell, target: Timed) -> Estimate | None:
     """(FP32 - after) / (FP32 - before) in seconds an item, over the blocks of all three; None if INT8 saved none."""
     first = {p.block: p for p in pairs(base, before, target)}
     second = {p.block: p for p in pairs(base, after, target)}
