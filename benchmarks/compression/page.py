@@ -32,7 +32,7 @@ def markdown(folder: Path) -> str:
     weighed = sorted(rows.read(rows.Sizes, "size-*.json", folder), key=_order)
     parts = ["# Compression", _INTRODUCTION, *_where([*tables, *raced])]
     parts += static(tables) + pruning(tables) + summary(tables) + models(tables) + sizes(weighed, tables) + peers(raced)
-    return "\n\n".join(parts + missing(tables)) + "\n"
+    return "\n\n".join(part for part in parts + missing(tables) if part) + "\n"
 
 
 def _order(record: rows.Table | rows.Peers | rows.Sizes) -> tuple[int, str]:

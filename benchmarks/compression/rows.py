@@ -64,7 +64,11 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """Every cell of one model. caches_bytes: of the machine, by level. evaluation: samples that quality rests on."""
+    """Every cell of one model.
+
+    caches_bytes: of the machine, by level. evaluation, calibration: samples that quality and ranges rest on.
+    unprepared: (technique, backend) that nobody has got to.
+    """
 
     model: str
     random_weights: bool
@@ -74,6 +78,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     calibration: int
     accuracy_drop: float
     cells: tuple[Cell, ...]
+    unprepared: tuple[tuple[str, str], ...] = ()
 
 
 class Layers(msgspec.Struct, frozen=True, kw_only=True):

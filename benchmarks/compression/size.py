@@ -90,8 +90,8 @@ def _bytes(tensor: Any) -> int:
     import onnx
 
     kind = _kind(tensor)
-    bits: int = _BITS.get(kind) or 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    return math.ceil(math.prod(tensor.dims) * bits / 8)
+    bits = _BITS.get(kind) or 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return int(-(-math.prod(tensor.dims) * bits // 8))
 
 
 def openvino_weights(path: Path) -> list[Weight]:
@@ -149,8 +149,7 @@ def _other_inputs(step: Any) -> list[Any]:
 
 
 def _constant_bytes(op: Any) -> int:
-    bits: int = op.get_element_type().bitwidth
-    return math.ceil(math.prod(op.get_output_shape(0)) * bits / 8)
+    return int(-(-math.prod(op.get_output_shape(0)) * op.get_element_type().bitwidth // 8))
 
 
 def layers(cell: Cell, artefact: Path) -> Layers | None:

@@ -48,13 +48,25 @@ def benches(models: Sequence[str]) -> dict[str, Bench]:
 
 
 def prepare(
-    models: Sequence[str], *, longest_s: float, minutes: float = math.inf, again: bool = False, stale: bool = True
+    models: Sequence[str],
+    *,
+    longest_s: float,
+    minutes: float = math.inf,
+    again: bool = False,
+    stale: bool = True,
+    backends: Sequence[str] = BACKENDS,
+    tuning: bool = True,
 ) -> int:
-    """Every cell, the telling ones of all models first. Gives how many are ready."""
+    """Every cell, the telling ones of all models first. Gives how many are ready.
+
+    tuning: False leaves out what trains, which a busy machine gets nowhere with in the time it has.
+    """
     end, ready = time.perf_counter() + 60 * minutes, 0
     all_ = benches(models)
     for telling in (True, False):
         for model, way, backend in pairs(tuple(all_), telling=telling):
+            if backend not in backends or (tuning_s(way) and not tuning):
+                continue
             if time.perf_counter() > end:
                 say("the time is up; the same command goes on here")
                 return ready
@@ -117,7 +129,7 @@ def measure(models: Sequence[str], *, minutes: float, reports: Path) -> list[Sit
 def collect(all_: dict[str, Bench], reports: Path) -> None:
     """One JSON a model, of all its cells."""
     for name, bench in all_.items():
-        record = bench.record
+        record, cells = bench.record, cells_of(bench)
         table = rows.Table(
             model=name,
             random_weights=record.source.random_weights,
@@ -126,7 +138,13 @@ def collect(all_: dict[str, Bench], reports: Path) -> None:
             evaluation=len(bench.context.reference_ids),
             calibration=record.calibration_count,
             accuracy_drop=record.accuracy_drop,
-            cells=tuple(cells_of(bench)),
+            cells=tuple(cells),
+            unprepared=tuple(
+                (way.technique, backend)
+                for backend in BACKENDS
+                for way in ways(name)
+                if variant_of(way, backend).name not in {c.variant for c in cells}
+            ),
         )
         say(str(rows.write(table, f"table-{name}", reports)))
 
@@ -137,6 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", default=",".join(MODELS), help="recipes, separated by commas")
     parser.add_argument("--minutes", type=float, help="measure: 25 by default; prepare: as long as it takes")
     parser.add_argument("--longest", type=float, default=240.0, help="seconds that making one artefact may take")
+    parser.add_argument("--backends", default=",".join(BACKENDS), help="prepare: those alone")
+    parser.add_argument("--no-tuning", action="store_true", help="prepare: leave what trains to a quiet time")
     parser.add_argument("--again", action="store_true", help="prepare: try once more what failed")
     parser.add_argument("--keep-stale", action="store_true", help="prepare: keep what an older version made")
     parser.add_argument("--reports", type=Path, default=rows.FOLDER, help="folder of the JSON files")
@@ -144,7 +164,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     models = [m for m in given.models.split(",") if m]
     if given.what == "prepare":
         minutes = math.inf if given.minutes is None else given.minutes
-        count = prepare(models, longest_s=given.longest, minutes=minutes, again=given.again, stale=not given.keep_stale)
+        count = prepare(
+            models,
+            longest_s=given.longest,
+            minutes=minutes,
+            again=given.again,
+            stale=not given.keep_stale,
+            backends=given.backends.split(","),
+            tuning=not given.no_tuning,
+        )
         say(f"{count} pairs are ready")
     elif given.what == "measure":
         measure(models, minutes=25.0 if given.minutes is None else given.minutes, reports=given.reports)

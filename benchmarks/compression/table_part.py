@@ -166,6 +166,9 @@ def missing(tables: Sequence[Table]) -> list[str]:
     if untimed:
         said = "; ".join(f"{words.title(c.model)} `{c.technique}` on {c.backend}" for c in untimed)
         parts += ["## Not timed", f"Prepared, but there was no time to measure them: {said}."]
+    unprepared = [f"{words.title(t.model)} `{way}` on {backend}" for t in tables for way, backend in t.unprepared]
+    if unprepared:
+        parts += ["## Not prepared", f"Nobody has got to these pairs yet: {'; '.join(unprepared)}."]
     return parts
 
 
