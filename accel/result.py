@@ -183,7 +183,9 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True):
     """What a built artefact computes in which precision, read from the artefact itself; null where not knowable.
 
     operators: those that multiply (and what else was quantized), the most frequent first.
-    unfused: Q/DQ pairs that the runtime left standing. conversions: dtype or layout conversions it inserted.
+    unfused: Q/DQ pairs that the runtime left standing: rounded to 8 bits and computed in float. unfused_around: of
+    these, operator type behind the pair -> how many. conversions: steps between operators that only change dtype or
+    layout, quantize and dequantize steps between 8-bit and float operators among them.
     weight_bytes, activation_bytes: bytes by dtype name; activations of one run, where all shapes are known.
     islands: float operators that stand between operators in low precision, by type and name.
     source: how this was read. notes: what couldn't be read, and why.
@@ -191,6 +193,7 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True):
 
     operators: tuple[OperatorPrecision, ...]
     unfused: int | None = None
+    unfused_around: dict[str, int] = {}
     conversions: int | None = None
     weight_bytes: dict[str, int] = {}
     activation_bytes: dict[str, int] | None = None

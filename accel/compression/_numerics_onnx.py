@@ -40,10 +40,11 @@ def numerics(backend: OnnxRuntime, folder: Path, asked: Asked, example: Arrays |
         proto, file = read(made), read(folder / "model.onnx")
     graph = _Graph(proto, Names(file))
     level = "as saved" if stored.file == "optimized.onnx" else backend.optimization
-    operators = list(graph.operators())
+    operators, unfused = list(graph.operators()), graph.unfused()
     return Numerics(
         operators=counted(operators, asked),
-        unfused=graph.unfused(),
+        unfused=unfused.total(),
+        unfused_around=dict(unfused.most_common()),
         conversions=graph.conversions(file),
         weight_bytes=weight_bytes(file),
         activation_bytes=ran,
@@ -210,9 +211,12 @@ class _Graph:
                 found.add(i)
         return found
 
-    def unfused(self) -> int:
-        """Q/DQ pairs left standing around operators that were to run in 8 bits."""
-        return len(self._standing())
+    def unfused(self) -> Counter[str]:
+        """Q/DQ pairs left standing, by the type of the operator that reads the rounded numbers."""
+        readers = ((self._after(i) or [i])[0] for i in self._standing())
+        return Counter(
+            "output" if self._nodes[r].op_type == _DEQUANTIZE else plain_type(self._nodes[r]) for r in readers
+        )
 
     def conversions(self, file: Any) -> int:
         """Steps that only change dtype or layout: Q and DQ between 8-bit and float operators, and what was inserted."""

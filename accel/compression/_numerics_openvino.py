@@ -6,6 +6,7 @@ Each layer that runs tells its runtime precision and which operators of the file
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,6 @@ HEAVY = frozenset({"Convolution", "GroupConvolution", "ConvolutionBackpropData",
 _LOW = frozenset({"i8", "u8", "i4", "u4"})
 _SMALL = ("i8", "u8", "i4", "u4", "nf4")
 _STEPS = frozenset({"Reorder", "Convert"})
-_PASSIVE = _STEPS | {"Input", "Output", "Const", "FakeQuantize", "Reshape", "Transpose", "Subgraph", "Concatenation",
-                     "Split", "StridedSlice", "Gather", "Pooling", "Parameter", "Result"}  # fmt: skip
 _NUMPY = {"i8": "int8", "u8": "uint8", "i4": "int4", "u4": "uint4", "i32": "int32", "f32": "float32", "f16": "float16",
           "bf16": "bfloat16", "f64": "float64", "nf4": "nf4"}  # fmt: skip
 _FUSIBLE = frozenset({"Add", "Multiply", "Subtract", "FakeQuantize", "Relu", "Gelu", "Clamp", "Convert", "Reshape"})
@@ -41,11 +40,13 @@ def numerics(backend: OpenVino, folder: Path, asked: Asked, example: Arrays | No
     network = core.read_model(str(folder / stored.file))
     compiled = core.compile_model(network, "CPU", backend.settings(stored.precision))
     ran = _Ran(compiled.get_runtime_model(), network)
+    unfused = ran.unfused()
     rest = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     sixteen = rest in ("bf16", "bfloat16", "f16", "float16")
     return Numerics(
         operators=counted(ran.operators(asked), asked),
-        unfused=ran.unfused(),
+        unfused=unfused.total(),
+        unfused_around=dict(unfused.most_common()),
         conversions=ran.conversions(),
         weight_bytes=weight_bytes(network),
         activation_bytes=ran.written(network, example),
@@ -87,17 +88,13 @@ class _Ran:
         return found
 
     def operators(self, asked: Asked) -> Iterator[Operator]:
-        """All that multiply, and of the other types those of which one at least runs in 8 bits."""
-        low = {self._kind(i) for i in range(len(self._layers)) if self._is_low(i)} - _PASSIVE
+        """All operators of the file that multiply, each in the layer that runs it."""
         seen: set[str] = set()
         for i in sorted(range(len(self._layers)), key=self._told_type_is_heavy, reverse=True):
-            heavy = [op for op in self._origins(i) if op.get_type_name() in HEAVY]
-            for op in heavy:
-                if op.get_friendly_name() not in seen:
+            for op in self._origins(i):
+                if op.get_type_name() in HEAVY and op.get_friendly_name() not in seen:
                     seen.add(op.get_friendly_name())
                     yield self._operator(i, op, asked)
-            if not heavy and self._kind(i) in low:
-                yield Operator(type=self._kind(i), name=self._layers[i].get_friendly_name(), low=self._is_low(i))
 
     def _operator(self, i: int, op: Any, asked: Asked) -> Operator:
         kind, is_low = op.get_type_name(), self._is_low(i)
@@ -127,18 +124,21 @@ class _Ran:
     def _is_low(self, i: int) -> bool:
         return self._told[i].get("runtimePrecision", "") in _LOW
 
-    def unfused(self) -> int:
-        """FakeQuantize steps that still run on their own, but for those that quantize what comes in."""
-        return sum(
-            self._kind(i) == "FakeQuantize"
-            and not any(_is_input(v.get_source_output().get_node()) for v in layer.inputs())
-            for i, layer in enumerate(self._layers)
-        )
+    def unfused(self) -> Counter[str]:
+        """FakeQuantize steps that run by themselves and leave float numbers, by the type of the layer behind."""
+        rounding = [i for i in self._alone() if not self._writes_low(i)]
+        return Counter(self._kind(int((self._after(self._layers[i]) or [i])[0])) for i in rounding)
+
+    def _alone(self) -> list[int]:
+        return [i for i in range(len(self._layers)) if self._kind(i) == "FakeQuantize" and i not in self._fixed]
+
+    def _writes_low(self, i: int) -> bool:
+        return self._told[i].get("outputPrecisions", "").split(",")[0] in _LOW
 
     def conversions(self) -> int:
-        """Layers that only change dtype or layout and stand for no operator of the file."""
+        """Layers that only change dtype or layout: those inserted, and those that quantize what an operator left."""
         steps = (i for i in range(len(self._layers)) if self._kind(i) in _STEPS and i not in self._fixed)
-        return sum(not self._origins(i) for i in steps)
+        return sum(not self._origins(i) for i in steps) + sum(self._writes_low(i) for i in self._alone())
 
     def written(self, network: Any, example: Arrays | None) -> dict[str, int] | None:
         """Bytes of the layers' outputs for one item; None where a shape isn't known."""
@@ -194,10 +194,6 @@ def _heavy_before(op: Any, depth: int = 4) -> Any:
         if found is not None:
             return found
     return None
-
-
-def _is_input(layer: Any) -> bool:
-    return _told(layer).get("layerType") == "Input"
 
 
 def _is_depthwise(op: Any) -> bool:

@@ -76,7 +76,8 @@ def _line(one: OperatorPrecision) -> Line:
 def _facts(numerics: Numerics) -> tuple[tuple[str, str], ...]:
     facts: list[tuple[str, str]] = []
     if numerics.unfused is not None:
-        facts.append(("Q/DQ pairs not fused", str(numerics.unfused)))
+        around = ", ".join(f"{n} before {kind}" for kind, n in numerics.unfused_around.items())
+        facts.append(("Q/DQ pairs not fused", f"{numerics.unfused}{f' ({around})' if around else ''}"))
     if numerics.conversions is not None:
         facts.append(("conversions of dtype or layout", str(numerics.conversions)))
     if numerics.weight_bytes:

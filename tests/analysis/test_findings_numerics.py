@@ -94,7 +94,8 @@ def test_an_island_is_named(record: StudyRecord) -> None:
 def test_pairs_left_standing_are_counted_and_placed(record: StudyRecord) -> None:
     add = OperatorPrecision(type="Add", total=3, low=0, left={"quantized in the file, but not fused: …": 3})
     assert (
-        only(said(record, numerics(add, unfused=6)), "Q/DQ").what == "`int8`: 6 Q/DQ pairs were not fused around `Add`."
+        only(said(record, numerics(add, unfused=6, unfused_around={"Add": 6})), "Q/DQ").what
+        == "`int8`: 6 Q/DQ pairs were not fused around `Add`."
     )
     single = only(said(record, numerics(conv(1, 1), unfused=1)), "Q/DQ")
     assert single.what == "`int8`: 1 Q/DQ pair was not fused."

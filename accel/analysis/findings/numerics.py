@@ -15,7 +15,6 @@ _WORDS = {
     "matmul": "matrix products", "gemm": "matrix products", "linear": "matrix products",
 }  # fmt: skip
 _MOST_NAMED = 3
-_UNFUSED = "not fused"
 
 
 def _of_variants(seen: Seen) -> Iterator[Finding]:
@@ -92,8 +91,8 @@ def _island(row: Row, numerics: Numerics) -> Iterator[Finding]:
 def _unfused(row: Row, numerics: Numerics) -> Iterator[Finding]:
     if not numerics.unfused:
         return
-    around = [o.type for o in numerics.operators if any(_UNFUSED in reason for reason in o.left)]
-    place = f" around {listed([f'`{t}`' for t in around[:_MOST_NAMED]])}" if around else ""
+    around = [f"`{kind}`" for kind in numerics.unfused_around][:_MOST_NAMED]
+    place = f" around {listed(around)}" if around else ""
     pairs = "pair was" if numerics.unfused == 1 else "pairs were"
     yield Finding(
         what=f"`{row.name}`: {numerics.unfused} Q/DQ {pairs} not fused{place}.",
