@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from accel.planning.plan import plan as plan
     from accel.recipe import Recipe as Recipe
     from accel.recipe import Variant as Variant
+    from accel.standalone.compress import compress as compress
+    from accel.standalone.compressed import Compressed as Compressed
     from accel.study.compare import StudyComparison as StudyComparison
     from accel.study.compare import compare as compare
     from accel.study.highest_rate import MaxQps as MaxQps
@@ -46,6 +48,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "AccelError": "accel.errors:AccelError",
     "CapacityPlan": "accel.planning.plan:CapacityPlan",
+    "Compressed": "accel.standalone.compressed:Compressed",
     "EndpointStudy": "accel.endpoint.driven:EndpointStudy",
     "GateFailed": "accel.errors:GateFailed",
     "InputError": "accel.errors:InputError",
@@ -63,6 +66,7 @@ _WHERE = {
     "bench": "accel.study.study:bench",
     "bench_endpoint": "accel.endpoint.bench:bench_endpoint",
     "compare": "accel.study.compare:compare",
+    "compress": "accel.standalone.compress:compress",
     "load": "accel.study.loaded:load_folder",
     "max_qps": "accel.study.highest_rate:max_qps",
     "measure": "accel.study.measure:measure",
@@ -76,6 +80,7 @@ _WHERE = {
 __all__ = [
     "AccelError",
     "CapacityPlan",
+    "Compressed",
     "EndpointStudy",
     "GateFailed",
     "InputError",
@@ -93,6 +98,7 @@ __all__ = [
     "bench",
     "bench_endpoint",
     "compare",
+    "compress",
     "load",
     "max_qps",
     "measure",

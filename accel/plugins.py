@@ -9,7 +9,10 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import pkgutil
+import re
+import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,6 +33,8 @@ WORDS = {
     "scenarios": "scenario",
     "charts": "chart",
 }
+_JOIN = re.compile(r"\+(?=[a-z]\w*(?:[:+]|$))")
+"""A plus sign before a name; one inside a value (1e+5, a path) isn't followed by a name alone."""
 
 
 class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -150,13 +155,44 @@ def parse(kind: str, given: str | dict[str, Any] | Named) -> Named:
     elif isinstance(given, str):
         named = _from_text(kind, given)
     elif isinstance(given, dict) and isinstance(given.get("name"), str):
-        named = Named(given["name"], {k: v for k, v in given.items() if k != "name"})
+        named = Named(given["name"], {k: _said(k, v) for k, v in given.items() if k != "name"})
     else:
         raise InputError(
             f'A {WORDS[kind]} must be a name or a table with a `name`, such as {{ name = "{names(kind)[0]}" }}, '
             f"but is `{given!r}`."
         )
     return plain(make(kind, named))
+
+
+def parse_several(kind: str, given: Any) -> tuple[Named, ...]:
+    """Read plug-ins that follow one another: `"a+b:field=1"`, one of what `parse` takes, or a list of these; checked.
+
+    >>> [str(one) for one in parse_several("compression", "quantize_dynamic:per_channel=false+lower_precision")]
+    ['quantize_dynamic(per_channel=False)', 'lower_precision']
+    """
+    if isinstance(given, str):
+        return tuple(parse(kind, part) for part in _JOIN.split(given))
+    if isinstance(given, list | tuple):
+        return tuple(named for one in given for named in parse_several(kind, one))
+    return (parse(kind, given),)
+
+
+def _said(field: str, value: Any) -> Any:
+    """A field's value as plain data: a function becomes `file.py:name`, by which another process finds it.
+
+    Raises InputError for a function that no other process would find.
+    """
+    if not callable(value):
+        return value
+    module, name = sys.modules.get(getattr(value, "__module__", None) or ""), getattr(value, "__qualname__", "")
+    file = getattr(module, "__file__", None) or ""
+    if not file.endswith(".py") or getattr(module, name, None) is not value:
+        raise InputError(
+            f"The function given as `{field}` can't be found again by another process: it is a lambda, a method, "
+            "inside another function, or typed at a prompt. Write it at the top level of a file and give "
+            "`file.py:name`."
+        )
+    return f"{Path(file).absolute()}:{name}"
 
 
 def _from_text(kind: str, text: str) -> Named:

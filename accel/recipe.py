@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from accel import plugins, units
 from accel.errors import InputError, nearest
+from accel.paths import located, with_files
 from accel.plugins import Named
 
+_LONGEST_NAME = 120
 _SAFE_NAME = re.compile(r"[A-Za-z0-9+][A-Za-z0-9._+-]{0,119}")
 _TAKEN_NAMES = ("reference", "outputs", "metric", "inspect")
 _PATHS = ("model", "samples", "labels")
 _KINDS = {"compression": "compression", "backend": "compilation", "batching": "batching"}
+_Parsed = TypeVar("_Parsed")
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +107,7 @@ def read(path: str | Path) -> Recipe:
     found = {key: located(value, path.parent) for key in _PATHS if (value := getattr(recipe, key)) is not None}
     if recipe.metric is not None and ".py:" in recipe.metric:
         found["metric"] = located(recipe.metric, path.parent)
-    return msgspec.structs.replace(recipe, variants=variants, **found)
+    return msgspec.structs.replace(recipe, variants=tuple(_seen_from(path.parent, v) for v in variants), **found)
 
 
 def to_toml(recipe: Recipe) -> str:
@@ -148,7 +153,9 @@ def variant_name(compression: tuple[Named, ...], backend: Named, instances: Any 
     'onnxruntime+2-instances'
     """
     several = [f"{instances}-instances"] if isinstance(instances, int) and instances > 1 else []
-    return "+".join([*(_label(part) for part in (*compression, backend)), *several])
+    name = "+".join([*(_label(part) for part in (*compression, backend)), *several])
+    # Files are named by it; what is cut off is told apart by its hash.
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 9]}-{_short_hash(name)}"
 
 
 def parse_variant(given: dict[str, Any], where: str = "The variant") -> Variant:
@@ -159,11 +166,17 @@ def parse_variant(given: dict[str, Any], where: str = "The variant") -> Variant:
     _check_keys(given, _known(Variant), where)
     if "backend" not in given:
         raise InputError(f'{where} names no backend. Add a line such as `backend = "onnxruntime"`.')
-    backend = _plugin("backend", given["backend"], where)
+    backend = _parsed(plugins.parse, "backend", given["backend"], where)
     listed = given.get("compression", [])
     techniques = listed if isinstance(listed, (list, tuple)) else [listed]
-    compression = tuple(_plugin("compression", one, f"{where}, compression {i}") for i, one in enumerate(techniques, 1))
-    batching = _plugin("batching", given["batching"], where) if given.get("batching") is not None else None
+    chains = [
+        _parsed(plugins.parse_several, "compression", one, f"{where}, compression {i}")
+        for i, one in enumerate(techniques, 1)
+    ]
+    compression = tuple(named for chain in chains for named in chain)
+    batching = (
+        _parsed(plugins.parse, "batching", given["batching"], where) if given.get("batching") is not None else None
+    )
     try:
         plain = msgspec.convert(
             {
@@ -177,28 +190,6 @@ def parse_variant(given: dict[str, Any], where: str = "The variant") -> Variant:
         raise InputError(f"{where}: {_sentence(error)}.") from None
     _check_variant(plain, where)
     return msgspec.structs.replace(plain, backend=backend, compression=compression, batching=batching)
-
-
-def located(text: str, folder: Path) -> str:
-    """A path (or `file.py:name`) seen from `folder`; words that aren't paths stay as they are.
-
-    >>> located("demo", Path("/r")), located("../m.onnx", Path("/r/s")), located("pkg.mod:make", Path("/r"))
-    ('demo', '/r/m.onnx', 'pkg.mod:make')
-    """
-    file, colon, name = text.partition(".py:")
-    if colon:
-        return f"{_absolute(file + '.py', folder)}:{name}"
-    if ":" in text or re.fullmatch(r"\w+", text):
-        return str(_absolute(text, folder)) if ":" not in text and (folder / text).exists() else text
-    return str(_absolute(text, folder))
-
-
-def _absolute(text: str, folder: Path) -> Path:
-    joined = folder.absolute() / Path(text).expanduser()
-    parts: list[str] = []
-    for part in joined.parts:
-        parts = parts[:-1] if part == ".." and len(parts) > 1 else [*parts, part]
-    return Path(*parts)
 
 
 def _text(path: Path) -> str:
@@ -249,11 +240,16 @@ def _variants(given: Any, path: Path, text: str) -> tuple[Variant, ...]:
     return tuple(found)
 
 
-def _plugin(key: str, given: Any, where: str) -> Named:
+def _parsed(parse: Callable[[str, Any], _Parsed], key: str, given: Any, where: str) -> _Parsed:
     try:
-        return plugins.parse(_KINDS[key], given)
+        return parse(_KINDS[key], given)
     except InputError as error:
         raise type(error)(f"{where}: {error}") if type(error) is InputError else error from None
+
+
+def _seen_from(folder: Path, variant: Variant) -> Variant:
+    """The same, with the files its techniques name found from the recipe's folder; the name stays as it is."""
+    return msgspec.structs.replace(variant, compression=tuple(with_files(c, folder) for c in variant.compression))
 
 
 def _without_plugins(given: dict[str, Any]) -> dict[str, Any]:
@@ -342,3 +338,7 @@ def _toml(value: Any) -> str:
 
 def _key(key: str) -> str:
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

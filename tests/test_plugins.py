@@ -115,3 +115,25 @@ def test_third_parties_add_plugins_by_an_entry_point(tmp_path: Path, monkeypatch
     finally:
         for cached in caches:
             cached.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("quantize_static", [("quantize_static", {})]),
+        ("fine_tune+quantize_static", [("fine_tune", {}), ("quantize_static", {})]),
+        (
+            "fine_tune:learning_rate=1e+5+quantize_static",
+            [("fine_tune", {"learning_rate": 1e5}), ("quantize_static", {})],
+        ),
+        ("fine_tune:by=a+b.py:run", [("fine_tune", {"by": "a+b.py:run"})]),
+    ],
+)
+def test_a_plus_joins_techniques_and_not_what_stands_in_a_value(text, expected):
+    found = plugins.parse_several("compression", text)
+    assert [(named.name, named.fields) for named in found] == expected
+
+
+def test_a_misspelt_technique_within_a_pipeline_gets_the_nearest():
+    with pytest.raises(InputError, match="Did you mean `quantize_static`"):
+        plugins.parse_several("compression", ["fine_tune", "fine_tune+quantise_static"])

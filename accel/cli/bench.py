@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from accel.cli.endpoint import drive, refuse_alone
-from accel.cli.values import Plugin, Rate, Size, Word, drop, duration, price, slo
+from accel.cli.values import Plugin, Rate, Size, Techniques, Word, drop, duration, price, slo
 from accel.errors import InputError, NothingMeasured
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ _PROFILES = ("quick", "shared", "quiet", "gpu")
 )
 @click.option(
     "--compression",
-    type=Plugin("compression"),
-    metavar="NAME[:FIELD=VALUE,…]",
+    type=Techniques(),
+    metavar="NAME[:FIELD=VALUE,…][+NAME…]",
     multiple=True,
-    help="Try only this technique; repeatable.",
+    help="Try only this technique, or these in their order; repeatable.",
 )
 @click.option("--price", type=price(), metavar="P/h", help="What an instance costs an hour: 0.20/h; no default.")
 @click.option("--batch", type=Size(), multiple=True, help="Try only this batch size; repeatable.")

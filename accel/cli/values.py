@@ -49,6 +49,16 @@ class Plugin(click.ParamType[str]):
         return str(value)
 
 
+class Techniques(click.ParamType[str]):
+    """One technique, or several in their order, such as `prune_structured:ratio=0.5+fine_tune+quantize_static`."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        plugins.parse_several("compression", str(value))
+        return str(value)
+
+
 class Size(click.ParamType[int]):
     """A size or number of something: a whole number of at least 1."""
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Any
+
+import msgspec
 
 from accel import plugins
+from accel.compilation import Refusal
 from accel.errors import MissingLibrary, VariantError
 from accel.measurement.machine import Machine
 from accel.model import Facts
+from accel.model.convert import PATHS
 from accel.recipe import Variant
 
 
@@ -25,10 +30,41 @@ def why_not(variant: Variant, facts: Facts, machine: Machine) -> NotTried | None
     if find_spec(backend.runtime) is None:
         error = MissingLibrary(backend.runtime, f"the backend `{variant.backend.name}`", extra=backend.extra)
         return NotTried(f"`{backend.runtime}` is not installed", error.install, "skipped")
-    refusal = backend.fits(facts, machine)
-    for named in variant.compression:
-        technique = plugins.make("compression", named)
-        refusal = refusal or technique.fits(facts, machine, variant.backend.name)
+    refusal = backend.fits(facts, machine) or _out_of_order(variant, facts) or _refused(variant, facts, machine)
     if refusal is None:
         return None
     return NotTried(refusal.reason, refusal.next_step, "refused")
+
+
+def _refused(variant: Variant, facts: Facts, machine: Machine) -> Refusal | None:
+    """What a technique itself refuses; one that comes after a quantization has a quantized model before it."""
+    for named in variant.compression:
+        technique: Any = plugins.make("compression", named)
+        refusal: Refusal | None = technique.fits(facts, machine, variant.backend.name)
+        if refusal is not None:
+            return refusal
+        if named.name.startswith("quantize"):
+            facts = msgspec.structs.replace(facts, quantized=True)
+    return None
+
+
+def _out_of_order(variant: Variant, facts: Facts) -> Refusal | None:
+    """A technique that can't start from what the one before it leaves."""
+    target, there, left_by = variant.backend.name, facts.forms, ""
+    for named in variant.compression:
+        technique: Any = plugins.make("compression", named)
+        wanted = technique.reads(target)
+        if left_by and not set(wanted) & set(there):
+            return Refusal(
+                f"`{named.name}` works on the {' or '.join(wanted)} form of a model, but `{left_by}` before it leaves "
+                f"{there[0]}.",
+                f"Put `{named.name}` before `{left_by}`.",
+            )
+        there, left_by = _reachable(technique.writes(target)), named.name
+    return None
+
+
+def _reachable(form: str) -> tuple[str, ...]:
+    """A form and those it can be converted to."""
+    made = tuple(f for f, origins in PATHS.items() if form in origins)
+    return (form, *(further for f in made for further in _reachable(f)))

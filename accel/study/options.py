@@ -15,6 +15,7 @@ from accel import plugins, units
 from accel.analysis.conclusion import StudyRecord
 from accel.analysis.cost import parse_price
 from accel.errors import InputError, nearest
+from accel.paths import with_files
 from accel.plugins import Named
 from accel.recipe import Recipe, Slo, Variant, parse_slo, parse_variant, read, variant_name
 from accel.study import defaults
@@ -26,7 +27,8 @@ TARGETS = ("batch", "online", "both")
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """A study's checked options; `model` and what belongs to it are still as the user gave them.
 
-    backends, compressions: restrict the default variants to these, and combine them where both are given.
+    backends, compressions: restrict the default variants to these, and combine them where both are given; of the latter
+        each is one or several techniques in their order.
     sizes: the batch sizes to try; () means the usual ones. said: what was given in so many words, not by default.
     """
 
@@ -41,7 +43,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     budget_s: float
     profile: Profile
     backends: tuple[Named, ...]
-    compressions: tuple[Named, ...]
+    compressions: tuple[tuple[Named, ...], ...]
     sizes: tuple[int, ...]
     variants: tuple[Variant, ...]
     defaults: bool
@@ -84,7 +86,7 @@ def resolve(model: Any, **given: Any) -> Options:
         budget_s=units.seconds(pick("budget", chosen.budget), "--budget"),
         profile=chosen,
         backends=tuple(plugins.parse("compilation", b) for b in _many(said.get("backend", ()))),
-        compressions=tuple(plugins.parse("compression", c) for c in _many(said.get("compression", ()))),
+        compressions=tuple(plugins.parse_several("compression", c) for c in _many(said.get("compression", ()))),
         sizes=_sizes(_many(said.get("batch", ()))),
         variants=variants,
         defaults=bool(with_defaults) if with_defaults is not None else not variants,
@@ -132,7 +134,8 @@ def _variants(given: Any) -> tuple[Variant, ...]:
         variant = one if isinstance(one, Variant) else parse_variant(one, f"Variant {number}")
         if any(variant.name == other.name for other in found):
             raise InputError(f"Two variants are named `{variant.name}`. Give one of them another `name`.")
-        found.append(variant)
+        chain = tuple(with_files(c, Path.cwd()) for c in variant.compression)
+        found.append(msgspec.structs.replace(variant, compression=chain))
     return tuple(found)
 
 
@@ -226,12 +229,13 @@ def asked_variants(options: Options, proposed: Sequence[Variant]) -> list[Varian
 def _restricted(options: Options) -> list[Variant]:
     """Every asked backend alone and with every asked compression; without a backend, all that take the compression."""
     found = [Variant(name=variant_name((), b), backend=b) for b in options.backends]
-    for compression in options.compressions:
-        technique: Any = plugins.make("compression", compression)
-        able = [Named(name) for name in defaults.backends() if technique.reads(name)]
+    for chain in options.compressions:
+        techniques: list[Any] = [plugins.make("compression", one) for one in chain]
+        able = [Named(name) for name in defaults.backends() if all(t.reads(name) for t in techniques)]
+        # The files a technique names are found from here; its variant is called by what was typed.
+        found_here = tuple(with_files(one, Path.cwd()) for one in chain)
         found += [
-            Variant(name=variant_name((compression,), b), backend=b, compression=(compression,))
-            for b in options.backends or able
+            Variant(name=variant_name(chain, b), backend=b, compression=found_here) for b in options.backends or able
         ]
     return found
 

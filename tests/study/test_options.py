@@ -95,7 +95,7 @@ def test_live_samples_are_passed_on_untouched(samples: Any) -> None:
 def test_restrictions_are_read_from_one_or_many() -> None:
     found = resolve("m.onnx", backend="openvino:streams=2", compression=["lower_precision"], batch=(8, 1, 8))
     assert found.backends == (Named("openvino", {"streams": 2}),)
-    assert found.compressions == (Named("lower_precision"),)
+    assert found.compressions == ((Named("lower_precision"),),)
     assert found.sizes == (1, 8)
 
 
@@ -158,6 +158,41 @@ def test_restrictions_replace_the_defaults() -> None:
         v.name for v in asked_variants(resolve("m.onnx", backend="openvino", compression="lower_precision"), [ORT])
     ]
     assert names == ["openvino", "lower_precision+openvino"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "fine_tune:steps=5+quantize_static",
+        [["fine_tune:steps=5", "quantize_static"]],
+        [[{"name": "fine_tune", "steps": 5}, Named("quantize_static")]],
+    ],
+)
+def test_techniques_that_follow_one_another_are_one_variant(given: Any) -> None:
+    (variant,) = asked_variants(resolve("m.onnx", backend="openvino", compression=given), [])[1:]
+    assert variant.name == "fine_tune-steps-5+quantize_static+openvino"
+    assert [c.name for c in variant.compression] == ["fine_tune", "quantize_static"]
+
+
+def test_several_pipelines_are_alternatives() -> None:
+    found = resolve("m.onnx", compression=["quantize_dynamic", "fine_tune+quantize_dynamic"]).compressions
+    assert [[c.name for c in chain] for chain in found] == [["quantize_dynamic"], ["fine_tune", "quantize_dynamic"]]
+
+
+def test_a_backend_that_one_of_the_techniques_cannot_serve_is_not_proposed() -> None:
+    names = [v.name for v in asked_variants(resolve("m.onnx", compression="fine_tune+quantize_dynamic"), [])]
+    assert names
+    assert all(n.startswith("fine_tune+quantize_dynamic+") for n in names)
+
+
+def test_a_file_that_a_technique_names_is_found_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child works in another folder; the variant is called by what was typed."""
+    monkeypatch.chdir(tmp_path)
+    (variant,) = asked_variants(resolve("m.onnx", backend="openvino", compression="fine_tune:by=t.py:run"), [])[1:]
+    assert variant.compression[0].fields["by"] == f"{tmp_path}/t.py:run"
+    assert variant.name == "fine_tune-by-t.py_run+openvino"
+    given = [{"backend": "openvino", "compression": ["fine_tune:by=t.py:run"]}]
+    assert resolve("m.onnx", variants=given).variants[0].compression[0].fields["by"] == f"{tmp_path}/t.py:run"
 
 
 def test_the_baseline_is_there_once_and_first() -> None:
