@@ -31,16 +31,17 @@ def ablation_of(bench: Workbench, compression: tuple[Named, ...]) -> Ablation | 
 
 def _of_qdq(bench: Workbench, compression: tuple[Named, ...]) -> Ablation | None:
     from accel.compression import _qdq
+    from accel.compression._ranges import endless
     from accel.rescue.ablate_onnx import OnnxAblation
     from accel.rescue.floatize import take_apart
 
     technique = bench.technique(compression)
-    source, _ = bench.float_and_ranges(technique)
+    source, ranges = bench.float_and_ranges(technique)
     if _size(source) > _MOST_BYTES:
         return None
     quantized = Path(bench.make(compression).as_form("onnx"))
     types = _qdq.operators(bench.before.facts, technique)
-    parts = take_apart(source, quantized, types, technique.exclude)
+    parts = take_apart(source, quantized, types, technique.exclude, endless(ranges))
     found = OnnxAblation(parts, source, quantized, bench.batches(_ITEMS), threads=bench.threads)
     return found if found.nodes else None
 

@@ -73,10 +73,16 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def take_apart(reference: Path, quantized: Path, types: Collection[str], excluded: Collection[str] = ()) -> Parts:
+def take_apart(
+    reference: Path,
+    quantized: Path,
+    types: Collection[str],
+    excluded: Collection[str] = (),
+    endless: Set[str] = frozenset(),
+) -> Parts:
     """Parts of the file `quantized` that was made from the file `reference`; nodes have the same names in both.
 
-    types, excluded: what the quantizer was told.
+    types, excluded: what the quantizer was told. endless: tensors that reach infinity, whose nodes it leaves out.
     """
     import onnx
 
@@ -97,7 +103,7 @@ def take_apart(reference: Path, quantized: Path, types: Collection[str], exclude
         reference=whole,
         pairs=pairs,
         types=frozenset(types),
-        excluded=frozenset(excluded),
+        excluded=frozenset(excluded) | {n.name for n in whole.graph.node if endless & {*n.input, *n.output}},
         attributes=attributes,
     )
 

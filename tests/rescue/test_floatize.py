@@ -146,3 +146,14 @@ def test_a_gemm_whose_beta_was_folded_keeps_its_answer(tmp_path):
     feed = {"x": items(signature, 4, seed=2)["x"]}
     assert np.allclose(run(floatize(made.parts, frozenset()), feed), run(str(made.path), feed), atol=1e-6)
     assert np.array_equal(run(floatize(made.parts, {"dense", "relu"}), feed), run(str(made.source), feed))
+
+
+def test_nodes_of_a_tensor_that_reaches_infinity_are_no_nodes(plain, tmp_path):
+    """The quantizer leaves them out by itself; a rewired graph must not think that they hold a tensor in 8 bits."""
+    made, _ = plain
+    tensor = next(n.output[0] for n in made.parts.reference.graph.node if n.name == "raise")
+    parts = take_apart(made.source, made.clean(["raise", "lower"]), ALL, (), {tensor})
+    assert {"raise", "lower"}.isdisjoint(dict(parts.nodes))
+    feed = {"x": samples().inputs["x"][:8]}
+    clean = run(str(made.clean(["raise", "lower"])), feed)
+    assert np.allclose(run(floatize(parts, frozenset()), feed), clean, atol=1e-6)
