@@ -19,8 +19,8 @@ from accel.study.artefacts import find_prepared, remember
 from accel.study.budget import BudgetEnded
 from accel.study.missing import NotTried
 from benchmarks.compression.rows import Cell, Outcome, keep, load
-from benchmarks.compression.ways import Way, variant_of
-from benchmarks.subject import Ready, Subject, place
+from benchmarks.compression.ways import Way, portable, variant_of
+from benchmarks.subject import ROOT, Ready, Subject, place
 
 _BUDGET = "4h"
 """Only shares of it are used: for the reference's answers, and for how long a child may be silent."""
@@ -59,7 +59,7 @@ class Bench(Subject):
             "technique": way.technique,
             "backend": backend,
             "variant": variant.name,
-            "compression": way.compression,
+            "compression": portable(way.compression),
             "key": self.key(variant),
             "probe": is_probe(way.compression),
         }
@@ -97,7 +97,7 @@ class Bench(Subject):
             "artefact_bytes": prepared.artefact_bytes,
             "set_up": prepared.set_up,
             "numerics": prepared.numerics and short(prepared.numerics),
-            "notes": prepared.notes,
+            "notes": tuple(tidy(note) for note in prepared.notes),
             "item_s": took / max(1, len(self.context.reference_ids)),
         }
 
@@ -110,11 +110,21 @@ def _why(error: AccelError, otherwise: Outcome, longest_s: float) -> dict[str, A
     """A reason as fields of a cell."""
     if isinstance(error, BudgetEnded):
         return {"outcome": "late", "reason": f"making it took longer than {longest_s:.0f} s (while {error.doing})"}
-    if isinstance(error, NotTried):
-        return {"outcome": error.status, "reason": error.reason, "next_step": error.next_step}
+    outcome = error.status if isinstance(error, NotTried) else otherwise
     if isinstance(error, VariantError):
-        return {"outcome": otherwise, "reason": error.reason, "next_step": error.next_step}
-    return {"outcome": otherwise, "reason": str(error)}
+        return {"outcome": outcome, "reason": tidy(error.reason), "next_step": tidy(error.next_step)}
+    return {"outcome": outcome, "reason": tidy(str(error))}
+
+
+def tidy(text: str) -> str:
+    """A sentence without this machine's folders.
+
+    >>> tidy(f"There is no `{ROOT}/recipes/a.py`")
+    'There is no `recipes/a.py`'
+    """
+    for folder in (place(), ROOT):
+        text = text.replace(f"{folder}/", "")
+    return text
 
 
 def short(numerics: Any) -> Any:

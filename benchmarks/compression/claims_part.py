@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from benchmarks.compression import words
 from benchmarks.compression.reading import Line, lines, reaches
 from benchmarks.compression.rows import Table
-from benchmarks.compression.ways import BOTH, STATIC, TUNED
+from benchmarks.compression.ways import BOTH, LABELLED, LABELLED_BOTH, STATIC, TUNED
 
 WANTED = {"resnet50": 2.0, "bert_base": 1.5, "minilm": 1.5}
 """How many times as fast as the same backend's FP32, in at least one backend."""
 PRUNED_WANTED = {"digits": 1.6}
-"""The same of structured pruning that takes half of the multiply-adds, tuned afterwards."""
+"""The same of structured pruning, tuned afterwards."""
 _SAID = {True: "**holds**", False: "doesn't hold", None: "not settled"}
 
 
@@ -83,28 +83,34 @@ def pruning(tables: Sequence[Table]) -> list[str]:
         found = [] if table is None else [x for x in lines(table.cells) if x.cell.outcome == "ready"]
         for backend in dict.fromkeys(x.cell.backend for x in found):
             by = {x.cell.technique: x for x in found if x.cell.backend == backend}
-            tuned = by.get(TUNED)
-            if tuned is None:
-                continue
-            body.append(_row(model, tuned, wanted, holds(tuned, wanted), technique=TUNED))
-            body += [_row(model, by[t], None, None, technique=t) for t in (STATIC, BOTH) if t in by]
-            said += [f"{words.title(model)} on {backend}: {s}" for s in _on_top(by)]
+            for technique in (TUNED, LABELLED):
+                if technique in by:
+                    one = by[technique]
+                    body.append(_row(model, one, wanted, holds(one, wanted), technique=technique))
+            body += [_row(model, by[t], None, None, technique=t) for t in (STATIC, BOTH, LABELLED_BOTH) if t in by]
+            said += [f"{words.title(model)} on {backend}: {s}" for s in _taken(by) + _on_top(by)]
     if not body:
         return []
     about = (
-        "Structured pruning that takes at least half of the multiply-adds, tuned by distillation without labels, "
-        "against the same backend's FP32; and with static INT8 on top."
+        "Structured pruning, tuned by distillation without labels or by a function of the user's with labels, against "
+        "the same backend's FP32; and with static INT8 on top."
     )
     head = ["model", "technique", "backend", "one at a time", "in batches of 8", "outputs", "wanted", ""]
     return ["## Structured pruning", about, words.grid(head, body), "\n".join(f"- {one}" for one in said)]
 
 
+def _taken(by: dict[str, Line]) -> list[str]:
+    """What the techniques say they did, each sentence once."""
+    notes = [n for t in (TUNED, LABELLED) if t in by for n in by[t].cell.notes]
+    return [f"{note}." for note in dict.fromkeys(notes) if note.startswith(("prune_structured", "fine_tune"))]
+
+
 def _on_top(by: dict[str, Line]) -> list[str]:
     """Is pruning with INT8 on top faster than either alone? Both ratios are against the same FP32 form."""
-    both = by.get(BOTH)
-    if both is None or not all(t in by for t in (STATIC, TUNED)):
-        return []
-    said = []
+    said: list[str] = []
+    if not all(t in by for t in (STATIC, TUNED, BOTH)):
+        return said
+    both = by[BOTH]
     for target, how in (("latency", "one at a time"), ("batch", "in batches of 8")):
         three = [x.against.get(target) for x in (both, by[STATIC], by[TUNED])]  # type: ignore[call-overload]
         if any(c is None or c.ratio.low is None or c.ratio.high is None for c in three):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from accel import plugins
 from accel.plugins import Named
 from accel.recipe import Variant, variant_name
+from benchmarks.subject import ROOT
 
 MODELS = ("resnet50", "bert_base", "minilm", "digits", "ocr", "depthwise", "vit")
 """Recipes, those first whose figures were asked for."""
@@ -16,6 +19,9 @@ BACKENDS = ("onnxruntime", "openvino", "inductor", "eager")
 NONE, STATIC = "none", "quantize_static"
 PRUNED, TUNED = "prune_structured", "prune_structured+fine_tune"
 BOTH = "prune_structured+fine_tune+quantize_static"
+LABELLED, LABELLED_BOTH = "prune_structured+fine_tune (labels)", "prune_structured+fine_tune (labels)+quantize_static"
+TRAINERS = {"digits": "recipes/models/digits_tuning.py:with_labels"}
+"""By model: a function of the user's that tunes with labels, where there is one."""
 TELLING = {
     "onnxruntime": (NONE, STATIC, "quantize_dynamic"),
     "openvino": (NONE, STATIC),
@@ -36,8 +42,7 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
 def ways(model: str) -> tuple[Way, ...]:
     """Every row that this version of accel has the techniques for, `none` first."""
     tuned = Named("fine_tune", {"seconds": TUNE_S.get(model, _TUNE_S)})
-    # Half of the multiply-adds go, whatever share of the channels that takes.
-    pruned, static = Named("prune_structured", {"flops": 0.5}), Named("quantize_static")
+    pruned, static = Named("prune_structured"), Named("quantize_static")
     listed = {
         NONE: (),
         STATIC: (static,),
@@ -52,6 +57,9 @@ def ways(model: str) -> tuple[Way, ...]:
         "prune_2_4": (Named("prune_2_4"),),
         "low_rank": (Named("low_rank"),),
     }
+    if model in TRAINERS:
+        taught = Named("fine_tune", {"by": str(ROOT / TRAINERS[model]), "seconds": TUNE_S[model]})
+        listed |= {LABELLED: (pruned, taught), LABELLED_BOTH: (pruned, taught, static)}
     known = set(plugins.names("compression"))
     return tuple(
         Way(technique=word, compression=tuple(plugins.parse("compression", c) for c in compression))
@@ -63,7 +71,22 @@ def ways(model: str) -> tuple[Way, ...]:
 def variant_of(way: Way, backend: str) -> Variant:
     """The variant that a row means on a backend; without compression it is named like the backend."""
     named = Named(backend)
-    return Variant(name=variant_name(way.compression, named), backend=named, compression=way.compression)
+    # A path in a name would be this machine's.
+    shown = tuple(Named(c.name, {k: _short(v) for k, v in c.fields.items()}) for c in way.compression)
+    return Variant(name=variant_name(shown, named), backend=named, compression=way.compression)
+
+
+def portable(compression: tuple[Named, ...]) -> tuple[Named, ...]:
+    """The same without this machine's paths."""
+    return tuple(Named(c.name, {k: _relative(v) for k, v in c.fields.items()}) for c in compression)
+
+
+def _relative(value: Any) -> Any:
+    return value.removeprefix(f"{ROOT}/") if isinstance(value, str) else value
+
+
+def _short(value: Any) -> Any:
+    return Path(value).name.rpartition(":")[2] if isinstance(value, str) and ".py:" in value else value
 
 
 def tuning_s(way: Way) -> float:
