@@ -9,6 +9,8 @@ from accel.rescue.record import Step
 ENOUGH_KEPT = 0.6
 """A form that keeps this share of the time that 8 bits had saved is good enough to end a search."""
 _CLEARLY_DB = 0.5
+_ALIKE = 1.1
+"""Rough times this close together order nothing."""
 
 
 def kept(step: Step, start: Step) -> float | None:
@@ -34,7 +36,8 @@ def good_enough(step: Step | None, start: Step) -> bool:
 def best(steps: Sequence[Step]) -> Step | None:
     """The fastest acceptable form that saves time at all, settled ones first among those that keep enough.
 
-    A failing form that the validation part doesn't show to fail must be beaten in quality as well.
+    Among forms whose rough times can't be told apart, the one with the best answers: an unsettled form may be within
+    the limit by luck. A failing form that the validation part doesn't show to fail must be beaten in quality as well.
     """
     start = next((step for step in steps if step.kind == "start"), None)
     if start is None:
@@ -45,7 +48,18 @@ def best(steps: Sequence[Step]) -> Step | None:
     enough = [step for step in usable if good_enough(step, start)]
     settled = [step for step in enough if step.outcome == "passes"]
     candidates = settled or enough or usable
-    return min(candidates, key=lambda step: step.relative_time or float("inf"), default=None)
+    fastest = min((_time(step) for step in candidates), default=0.0)
+    return max((step for step in candidates if _time(step) <= _ALIKE * fastest), key=closeness, default=None)
+
+
+def closeness(step: Step) -> tuple[float, float]:
+    """For ordering by quality: the score where there is one, then the distance from the reference."""
+    low = float("-inf")
+    return (low if step.score is None else step.score, low if step.distance_db is None else step.distance_db)
+
+
+def _time(step: Step) -> float:
+    return float("inf") if step.relative_time is None else step.relative_time
 
 
 def _saves(step: Step, start: Step) -> bool:

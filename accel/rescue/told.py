@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from accel import plugins
+from accel.rescue.choice import closeness
 from accel.rescue.record import Step
 
 
@@ -29,7 +30,7 @@ def told(variant: str, steps: Sequence[Step], best: Step | None, *, kept: float 
     scored = [step for step in tried if step.outcome != "failed"]
     if not scored:
         return f"No improvement found for `{variant}`: none of {_forms(len(tried))} could be made: {tried[0].reason}."
-    closest = max(scored, key=_closeness)
+    closest = max(scored, key=closeness)
     return (
         f"No improvement found for `{variant}`: none of {_forms(len(tried))} meets the guard; the closest was "
         f"{closest.what}{_score(closest)}."
@@ -38,11 +39,6 @@ def told(variant: str, steps: Sequence[Step], best: Step | None, *, kept: float 
 
 def _forms(count: int) -> str:
     return "the one form tried" if count == 1 else f"the {count} forms tried"
-
-
-def _closeness(step: Step) -> tuple[float, float]:
-    low = float("-inf")
-    return (low if step.score is None else step.score, low if step.distance_db is None else step.distance_db)
 
 
 def _score(step: Step) -> str:

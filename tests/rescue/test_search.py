@@ -179,6 +179,12 @@ def test_the_fastest_that_keeps_enough_is_chosen():
     assert kept(slow, START) == pytest.approx(0.4 / 0.6)
 
 
+def test_times_that_cannot_be_told_apart_leave_it_to_the_answers():
+    fast, good = step(time=0.5, outcome="unresolved", score=0.9), step(time=0.54, outcome="unresolved", score=0.95)
+    assert best([START, fast, good]) is good
+    assert best([START, fast, step(time=0.56, outcome="unresolved", score=0.95)]) is fast
+
+
 def test_a_settled_form_comes_before_a_faster_unsettled_one_that_keeps_enough_too():
     unsettled, settled = step(time=0.45, outcome="unresolved"), step(time=0.5)
     assert best([START, unsettled, settled]) is settled
