@@ -13,7 +13,7 @@ from accel.compilation import _v2 as v2
 from accel.endpoint import bodies
 from accel.endpoint.bodies import build
 from accel.errors import InputError
-from tests.study.test_serverlook import described, server_of
+from tests.endpoint.test_look import described, server_of
 
 JSON = server_of(None)
 
