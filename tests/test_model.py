@@ -228,6 +228,7 @@ def test_derive_makes_a_new_model_with_one_form(tmp_path: Path) -> None:
     assert (model.precision, model.notes) == ("float32", ())
     assert derived.as_form("openvino") != model.as_form("openvino")
     assert derived.signature == model.signature
+    assert derived.derive("onnx", other).original is derived.original is model.original is model
 
 
 def test_an_unknown_operator_is_a_reason_not_a_crash(tmp_path: Path) -> None:

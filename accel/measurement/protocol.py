@@ -46,8 +46,12 @@ def serve(commands: Mapping[str, Command]) -> None:
 
 
 def stage(text: str) -> None:
-    """Tell the parent what is going on now ("compiling"); it stands in the reason if this child dies."""
-    _send({"stage": text})
+    """Tell the parent what is going on now ("compiling"); it stands in the reason if this child dies.
+
+    Outside a child nobody listens, and nothing is sent.
+    """
+    if REPLY_FD in os.environ:
+        _send({"stage": text})
 
 
 def tie_to_parent() -> None:
