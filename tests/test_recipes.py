@@ -41,20 +41,24 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def test_all_five_are_there() -> None:
-    assert [file.stem for file in FILES] == ["bert_base", "digits", "minilm", "ocr", "resnet50"]
+def test_all_are_there() -> None:
+    names = ["bert_base", "depthwise", "digits", "digits_pruned", "minilm", "ocr", "resnet50", "vit"]
+    assert [file.stem for file in FILES] == names
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_recipes_are_read_and_name_things_that_exist(file: Path) -> None:
     found = recipe.read(file)
     assert found.name == file.stem
-    for place in (found.model, found.samples, found.metric):
+    own = [
+        value for v in found.variants for c in v.compression for value in c.fields.values() if isinstance(value, str)
+    ]
+    for place in (found.model, found.samples, found.metric, *own):
         if place is not None and ".py:" in place:
             path, _, name = place.rpartition(":")
             assert is_factory(place)
             assert f"\ndef {name}(" in Path(path).read_text()
-    assert found.random_weights == (file.stem in ("bert_base", "resnet50"))
+    assert found.random_weights == (file.stem in ("bert_base", "resnet50", "vit"))
     assert not (found.random_weights and found.metric)
 
 
@@ -198,6 +202,7 @@ def test_ctc_and_character_accuracy_by_hand() -> None:
 @pytest.mark.parametrize(("name", "parameters", "shape"), [
     ("resnet50", 25_557_032, (2, 1000)),
     ("bert_base", 108_891_648, (2, 128, 768)),
+    ("vit", 86_567_656, (2, 1000)),
 ])  # fmt: skip
 def test_random_networks_are_the_known_ones_and_the_same_each_time(
     name: str, parameters: int, shape: tuple[int, ...]
@@ -215,3 +220,32 @@ def test_random_networks_are_the_known_ones_and_the_same_each_time(
         assert tuple(first.shape) == shape
         assert bool(torch.isfinite(first).all())
         torch.testing.assert_close(module.network()(**samples), first, rtol=1e-3, atol=1e-3)
+
+
+def test_the_depthwise_network_reads_images_it_has_not_seen() -> None:
+    torch = pytest.importorskip("torch")
+    from accel import demo
+
+    module = loaded("depthwise")
+    assert module.WEIGHTS.stat().st_size < 300_000
+    model = module.network()
+    convs = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size[0] > 1]
+    assert [m.groups == m.in_channels and m.groups > 1 for m in convs] == [False, True, True, True, True, True]
+    with np.load(demo.samples_path()) as stored:
+        unseen = ~stored["calibration"]
+        images, labels = torch.from_numpy(stored["image"][unseen]), stored["labels"][unseen]
+    with torch.inference_mode():
+        assert (model(images).argmax(1).numpy() == labels).mean() >= 0.97
+
+
+def test_the_functions_that_train_with_labels_stop_in_time_and_learn() -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    from accel.demo import network
+
+    torch.manual_seed(0)
+    module = network.Digits()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    with importable([RECIPES / "models"]):
+        assert loaded("digits_tuning").with_labels(module, 2.0) is None
+    assert any((value != before[name]).any() for name, value in module.state_dict().items())
