@@ -150,11 +150,34 @@ def _sentence(cells: Sequence[Cell], batch: Cell | None, online: Cell | None) ->
         if best is None:
             said.append(f"{what}: no variant met the limit." if what == "Online" else "Batch: nothing was measured.")
             continue
-        base = number(original) if original is not None else 0.0
-        times = f", {number(best) / base:.2g}× the original" if base and best is not original else ""
+        times = "" if original is None or best is original else _times(what, best, original)
         name = "the original" if best.original else f"`{best.variant}`"
-        said.append(f"{what}: {name} gives {three(number(best))} {unit}{times}.")
+        shaken = " (disturbed while it was measured)" if _shaken(what, best) else ""
+        said.append(f"{what}: {name} gives {three(number(best))} {unit}{times}{shaken}.")
     return " ".join(said)
+
+
+def _times(what: str, best: Cell, original: Cell) -> str:
+    """How many times the original, as far as the ends of both let one say; "" where an end is missing."""
+    ours, base = _ends(what, best), _ends(what, original)
+    if ours is None or base is None or base[0] <= 0:
+        return ""
+    return f", {ours[0] / base[1]:.2g} to {ours[1] / base[0]:.2g} times the original"
+
+
+def _ends(what: str, cell: Cell) -> tuple[float, float] | None:
+    """The range of the rounds in batch, the interval of the crossing online."""
+    if what == "Batch":
+        return None if cell.batch is None else (min(cell.batch.items_per_s), max(cell.batch.items_per_s))
+    if cell.online is None or cell.online.crossing.low is None or cell.online.crossing.high is None:
+        return None
+    return cell.online.crossing.low, cell.online.crossing.high
+
+
+def _shaken(what: str, cell: Cell) -> bool:
+    if what == "Batch":
+        return cell.batch is not None and bool(_doubt("batch", cell.batch.validity))
+    return cell.online is not None and cell.online.level != "valid"
 
 
 def _limit_note(online: Online) -> str:
