@@ -81,7 +81,7 @@ def _converted(form: Any, model: Model, calibration: Calibration) -> Any:
 def _channels_last(module: Any) -> Any:
     """A copy that keeps images channel by channel last, as the 8-bit kernels do.
 
-    Otherwise inductor asserts on depthwise layers ("expected size 32==32, stride 1==1024 at dim=1").
+    Without it, inductor was seen to assert on a depthwise network ("expected size 32==32, stride 1==1024 at dim=1").
     """
     import torch
 

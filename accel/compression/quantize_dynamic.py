@@ -35,8 +35,9 @@ _TOOLS = {
 
 
 class QuantizeDynamic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """onnxruntime -> its own, with signed 8-bit weights; openvino -> 8-bit weights and its runtime's dynamic
-    quantization; inductor -> torchao's D8W8. The last two cover matrix products only.
+    """onnxruntime -> its own quantizer; openvino -> its runtime's dynamic quantization; inductor -> torchao's D8W8.
+
+    The last two cover matrix products only.
 
     operators: which operator types. `Conv` may be asked for, but is many times slower than float32 (ConvInteger has
         no fast kernel; microsoft/onnxruntime#12854).
