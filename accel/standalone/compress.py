@@ -20,6 +20,7 @@ from accel.plugins import Named
 from accel.recipe import Variant
 from accel.standalone.compressed import SUFFIXES, Compressed, destination, files_bytes, free
 from accel.standalone.making import Made, make
+from accel.standalone.own import with_files
 from accel.study.options import Options, resolve
 from accel.study.refusal import holds_more
 
@@ -49,7 +50,8 @@ def compress(
     >>> small.save("int8.onnx")                                                          # doctest: +SKIP
 
     model, samples, labels, metric, accuracy_drop: as for `accel.bench`. techniques: a name ("quantize_static"), names
-    joined by "+", a dict with a name and fields, or a list of these, applied in this order. backend: whose file it
+    joined by "+", a dict with a name and fields (`fine_tune`'s `by` may be a function itself), or a list of these,
+    applied in this order. backend: whose file it
     becomes, onnxruntime (.onnx) or openvino (.xml and .bin). portable: sets the field of that name, for a file that
     several runtimes load. out: where to save it at once; without it the file lies in a temporary folder until the
     program ends. budget: how long it may take at most. progress: called with a sentence at every step.
@@ -70,12 +72,13 @@ def compress(
         "padding": padding,
         "seed": seed,
     }
-    options = resolve(model, **given, backend=(backend,), compression=(techniques,))
-    variant = _variant(options, portable)
-    if out is not None:
-        free(destination(out, _form(variant.backend)))
     place = Path(tempfile.mkdtemp(prefix="accel-compress-"))
     try:
+        techniques = with_files(techniques, place / "own")
+        options = resolve(model, **given, backend=(backend,), compression=(techniques,))
+        variant = _variant(options, portable)
+        if out is not None:
+            free(destination(out, _form(variant.backend)))
         made = make(options, variant, place / "study", progress or _nobody)
         found = _compressed(options, made, place, started)
         if out is None:

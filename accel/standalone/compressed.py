@@ -14,6 +14,7 @@ from accel.compilation._artefact import NAME
 from accel.errors import InputError
 from accel.plugins import Named
 from accel.recipe import variant_name
+from accel.report.numerics import told
 from accel.result import Numerics, Quality, SetUp
 from accel.units import show_bytes, show_seconds
 
@@ -78,11 +79,17 @@ class Compressed(msgspec.Struct, frozen=True, kw_only=True):
             f"{self.name}, {variant_name(self.techniques, self.backend)}: {show_bytes(self.after_bytes)}, "
             f"{share} of {show_bytes(self.before_bytes)}",
             f"  {_judged(self.quality)}",
+            *(f"  {line}" for line in self._computes()),
             *(f"  {note}" for note in self.notes),
             f"  {self.path}",
             f"  made in {show_seconds(self.seconds)}; not timed: `accel.bench` says whether it is faster",
         ]
         return "\n".join(lines)
+
+    def _computes(self) -> list[str]:
+        """What computes in 8 bits and what doesn't, and why."""
+        lines = told(self.numerics) if self.numerics is not None else []
+        return [line for line in lines if line.startswith(("in 8 bits", "left in float"))]
 
     def __repr__(self) -> str:
         return f"<Compressed {self.path}: {self.quality.outcome}, {show_bytes(self.after_bytes)}>"

@@ -12,6 +12,7 @@ import msgspec
 from accel import plugins
 from accel.compilation import Effective
 from accel.compilation._artefact import Artefact
+from accel.compression import is_probe
 from accel.errors import InputError, VariantError
 from accel.measurement.isolation import Child, ChildFailed
 from accel.measurement.machine import detect
@@ -134,7 +135,7 @@ class _Making:
             live.answer(ids, _batch(live, ids), out, timeout_s=math.inf)
             return ids, live.effective
 
-    def score(self, ids: list[int], seen: _Seen) -> Score:
+    def score(self, ids: list[int], seen: _Seen, *, probe: bool) -> Score:
         """Compared in a child, since the metric may be the user's own function."""
         terms = Terms(
             accuracy_drop=self._options.accuracy_drop,
@@ -142,6 +143,7 @@ class _Making:
             random_weights=seen.reply["random_weights"],
             synthetic=seen.synthetic,
             metric=None,
+            probe=probe,
         )
         command = {
             "do": "score",
@@ -181,7 +183,7 @@ def make(options: Options, variant: Variant, place: Path, on_stage: OnStage) -> 
         on_stage("comparing with the original")
         ids, _ = making.answered(original, None)
         ids, effective = making.answered(compressed, ids)
-        score = making.score(ids, seen)
+        score = making.score(ids, seen, probe=is_probe(variant.compression))
     except BudgetEnded as error:
         raise InputError(
             f"The budget of {show_seconds(options.budget_s)} ended while {error.doing}. Give a larger `budget`."

@@ -174,6 +174,7 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
     "misspelt technique": (
         nothing,
         ("bench", "demo", "--compression", "quantise_static"),
+        ("bench", "demo", "--compression", "lower_precision+quantise_static"),
         2,
         ("Did you mean `quantize_static`?",),
     ),

@@ -71,7 +71,14 @@ def test_what_is_said_of_it_is_so(static, model) -> None:
     assert compressed.set_up.compress_s is not None
     assert any("calibration samples" in note for note in compressed.notes)
     text = str(compressed)
-    for words in ("quantize_static+onnxruntime", "PASSES", "accel.bench", str(compressed.path)):
+    assert compressed.numerics is not None
+    for words in (
+        "quantize_static+onnxruntime",
+        "PASSES",
+        "in 8 bits: Conv 2 of 2",
+        "accel.bench",
+        str(compressed.path),
+    ):
         assert words in text
     assert said[0] == "looking at the model"
     assert any(stage.startswith("compressed: compressing") for stage in said)
@@ -133,6 +140,48 @@ def test_a_metric_of_the_users_own_and_labels_judge_it(tmp_path) -> None:
     assert compressed.quality.metric == "furthest"
     assert compressed.quality.value is not None
     assert "furthest" in str(compressed)
+
+
+def test_a_pipeline_on_a_live_module_with_a_function_that_tunes_it(tmp_path) -> None:
+    """Pruned, trained by a function of this very file, quantized: in this order, and the file is small for it."""
+    pytest.importorskip("torch_pruning")
+    from tests.small_networks import torch_cnn
+
+    model, _, _ = torch_cnn()
+    given = {"x": np.random.default_rng(1).normal(size=(40, 3, 16, 16)).astype(np.float32)}
+    pipeline = [
+        {"name": "prune_structured", "round_to": 8},
+        {"name": "fine_tune", "by": does_nothing},
+        "quantize_static",
+    ]
+    made = accel.compress(model.as_form("torch").module, pipeline, samples=given)
+    assert [c.name for c in made.techniques] == ["prune_structured", "fine_tune", "quantize_static"]
+    assert made.after_bytes < 0.6 * made.before_bytes
+    assert ran_by_onnxruntime(made.path, given).shape == (40, 5)
+    assert "prune_structured" in str(made)
+    assert "trained by `does_nothing`" in str(made)
+
+
+def does_nothing(module: Any, seconds: float) -> None:
+    """Stands for a user's training."""
+
+
+def test_what_is_pruned_and_not_tuned_is_called_a_probe() -> None:
+    pytest.importorskip("torch")
+    from tests.small_networks import Cnn
+
+    given = {"x": np.random.default_rng(1).normal(size=(40, 3, 16, 16)).astype(np.float32)}
+    made = accel.compress(Cnn().eval(), "prune_magnitude", samples=given)
+    assert made.quality.outcome == "fails"
+    assert "speed probe" in str(made)
+
+
+def test_a_function_that_cannot_be_handed_over_is_named() -> None:
+    import threading
+
+    lock = threading.Lock()
+    with pytest.raises(InputError, match=r"given as `by` can't be handed.*file\.py:function"):
+        accel.compress("demo", {"name": "fine_tune", "by": lambda module, seconds: lock})
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

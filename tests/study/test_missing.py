@@ -1,0 +1,45 @@
+"""What is refused before a child is started: a technique for itself, and techniques in an order that can't be."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from accel.plugins import Named, parse_several
+from accel.recipe import Variant
+from accel.study.missing import why_not
+from tests.small_models import facts, machine
+
+pytest.importorskip("onnxruntime")
+TORCH = msgspec.structs.replace(facts(), forms=("torch", "onnx", "openvino"))
+
+
+def asked(chain: str, backend: str = "onnxruntime") -> Variant:
+    return Variant(name="asked", backend=Named(backend), compression=parse_several("compression", chain))
+
+
+@pytest.mark.parametrize("chain", ["quantize_static", "prune_magnitude+quantize_static", "fine_tune+quantize_dynamic"])
+def test_what_can_follow_one_another_may_be_tried(chain: str) -> None:
+    assert why_not(asked(chain), TORCH, machine()) is None
+
+
+def test_what_needs_a_module_must_come_before_what_leaves_a_graph() -> None:
+    refusal = why_not(asked("quantize_static+prune_magnitude"), TORCH, machine())
+    assert refusal is not None
+    assert "but `quantize_static` before it leaves onnx" in refusal.reason
+    assert refusal.next_step == "Put `prune_magnitude` before `quantize_static`."
+    assert refusal.status == "refused"
+
+
+def test_the_second_quantization_finds_a_quantized_model() -> None:
+    refusal = why_not(asked("quantize_dynamic+quantize_static"), TORCH, machine())
+    assert refusal is not None
+    assert "quantized already" in refusal.reason
+
+
+def test_a_backend_that_is_not_installed_is_skipped_and_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accel.study.missing.find_spec", lambda name: None)
+    refusal = why_not(asked("quantize_static"), TORCH, machine())
+    assert refusal is not None
+    assert refusal.status == "skipped"
+    assert "pip install" in refusal.next_step
