@@ -123,6 +123,14 @@ def test_what_was_wanted_holds_where_the_whole_interval_reaches_it(
     assert reading.reaches(line.against["latency"], wanted) is said
 
 
+def test_a_disturbed_race_settles_nothing() -> None:
+    noisy = cell("quantize_static", 3.0, runs=runs(3.0, level="unstable"))
+    found = reading.lines([cell("none"), noisy])[1].against["latency"]
+    assert found.verdict == "INCONCLUSIVE"
+    assert reading.reaches(found, 2.0) is None
+    assert reading.at_least_as_fast(found) is None
+
+
 # --- the page --------------------------------------------------------------------------------------------------------
 
 
@@ -212,6 +220,7 @@ def peers(speed: float, beside: Quality) -> Peers:
 def test_peers_are_held_against_accel(speed: float, quality: Quality, said: str) -> None:
     text = "\n".join(peers_part.peers([peers(speed, quality)]))
     assert said in text
+    assert f"accel's file: {'not so against' if speed < 1 else 'at least as fast and as accurate as'} nncf." in text
     assert "| neural-compressor | skipped: the package is not installed here. pip install neural-compressor. |" in text
 
 

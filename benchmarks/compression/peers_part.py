@@ -41,7 +41,31 @@ def _of_runtime(one: Peers, cells: Sequence[Cell], runtime: str) -> list[str]:
     head = ["file", "outputs", "size", "one at a time", "in batches of 8", "accel against it, one at a time"]
     head += ["accel against it, in batches", "at least as fast", "as accurate"]
     weights = ", random weights" if one.random_weights else ""
-    return [f"### {words.title(one.model)}{weights}, run by {runtime}", words.grid(head, body)]
+    said = _sentence(one, cells, ours)
+    return [f"### {words.title(one.model)}{weights}, run by {runtime}", words.grid(head, body), *said]
+
+
+def _sentence(one: Peers, cells: Sequence[Cell], ours: Cell | None) -> list[str]:
+    """Against whom accel's file is at least as fast and as accurate."""
+    if ours is None or ours.outcome != "ready":
+        return []
+    sides: dict[bool | None, list[str]] = {}
+    for cell in cells:
+        if cell.outcome == "ready" and cell.technique not in (ACCEL, FLOAT):
+            fast = fast_as(cell, ours)
+            if fast:
+                both = _all([*fast, accurate(one, cell, ours)])
+                wrong = " (whose outputs fail)" if cell.quality and cell.quality.outcome == "fails" else ""
+                sides.setdefault(both, []).append(f"{cell.technique}{wrong}")
+    named = {True: "at least as fast and as accurate as", None: "not settled against", False: "not so against"}
+    said = [f"{named[side]} {words.listed(sides[side])}" for side in (True, None, False) if side in sides]
+    return [f"accel's file: {'; '.join(said)}."] if said else []
+
+
+def fast_as(cell: Cell, ours: Cell) -> list[bool | None]:
+    """Whether accel's file is at least as fast as another's, by target; empty where that wasn't measured."""
+    against = compared(cell, [ours], min_effect=FRESH_EFFECT).get(ours.variant, {})
+    return [at_least_as_fast(c) for c in against.values()]
 
 
 def _row(one: Peers, cell: Cell, ours: Cell | None) -> list[str]:
@@ -58,7 +82,7 @@ def _row(one: Peers, cell: Cell, ours: Cell | None) -> list[str]:
     if ours is None or cell is ours or ours.outcome != "ready":
         return [*own, "", "", "", ""]
     against = compared(cell, [ours], min_effect=FRESH_EFFECT).get(ours.variant, {})
-    fast = [at_least_as_fast(c) for c in against.values()]
+    fast = fast_as(cell, ours)
     own += [words.ratio(against.get("latency")), words.ratio(against.get("batch"))]
     if cell.technique == FLOAT:
         return [*own, "", ""]

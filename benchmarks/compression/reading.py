@@ -114,6 +114,8 @@ def _figure(cell: Cell, target: Timed, unit: str) -> Estimate | None:
 def at_least_as_fast(found: Comparison) -> bool | None:
     """True if surely not slower by more than what counts, False if surely slower, None if that isn't settled."""
     low, high = found.ratio.low, found.ratio.high
+    if found.ratio.validity != "valid":
+        return None
     if found.verdict in ("FASTER", "EQUIVALENT") or (low is not None and low >= 1 / found.delta):
         return True
     if found.verdict == "SLOWER" or (high is not None and high < 1 / found.delta):
@@ -124,7 +126,7 @@ def at_least_as_fast(found: Comparison) -> bool | None:
 def reaches(found: Comparison, wanted: float) -> bool | None:
     """True if the whole interval lies above what was wanted, False if all of it lies below, else None."""
     low, high = found.ratio.low, found.ratio.high
-    if low is None or high is None or "unstable" in found.reason:
+    if low is None or high is None or found.ratio.validity != "valid":
         return None
     return True if low >= wanted else False if high < wanted else None
 

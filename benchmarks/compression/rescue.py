@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -32,8 +33,12 @@ from benchmarks.compression.reading import MIN_EFFECT, compared, pairs
 from benchmarks.compression.rows import FOLDER, Cell, Timed
 from benchmarks.compression.sittings import Sitting, sit, with_runs
 from benchmarks.compression.ways import NONE, Way, variant_of
-from benchmarks.subject import Ready, place
+from benchmarks.subject import Ready, Subject, place
 
+_BUDGET = "4h"
+"""Only shares of it are used, for the answers of the reference."""
+_ITEMS = Path(__file__).with_name("items.py")
+_SAMPLES = {"minilm": f"{_ITEMS}:sentences", "ocr": f"{_ITEMS}:lines"}
 _LONGEST_S = 1800.0
 _RESAMPLES = 2000
 _ALL_TYPES = ["Add", "Div", "Erf", "Gather", "Gemm", "LayerNormalization", "MatMul", "Mul", "Reshape", "Softmax", "Sub"]
@@ -94,7 +99,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rescued(Bench):
-    """A model with its reference answers on the evaluation and the validation part."""
+    """A model with its reference answers on the evaluation and the validation part, and more items than its recipe."""
+
+    def __init__(self, model: str) -> None:
+        Subject.__init__(self, model, place() / "rescue" / model, budget=_BUDGET, samples=_SAMPLES.get(model))
+        self.model = model
 
     def rescuer(self, on_stage: Callable[[str], Callable[[str], None]]) -> Rescuer:
         """What a study rescues with."""
@@ -104,7 +113,7 @@ class Rescued(Bench):
 
 def bench_of(case: Case) -> Rescued:
     """The subject of a case; what it prepares lies apart from that of the table."""
-    return Rescued(case.model, place() / "rescue" / case.model)
+    return Rescued(case.model)
 
 
 def search(name: str, *, seconds: float) -> Row:

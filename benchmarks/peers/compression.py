@@ -1,7 +1,7 @@
 """accel's static INT8 beside `onnxruntime.quantization` and `nncf` as their documentation calls them, in one run.
 
     python -m benchmarks.peers.compression prepare [--models resnet50,minilm]
-    python -m benchmarks.peers.compression measure [--blocks 6] [--minutes 15]
+    python -m benchmarks.peers.compression measure [--blocks 9] [--minutes 15]
 
 Everybody gets the same float32 file and the same calibration samples, and makes a file; the same engine runs all files
 of a runtime, each in a fresh process, by turns in a new random order every block. Outputs are judged as a study judges
@@ -235,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("prepare", "measure"))
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--blocks", type=int, default=6)
+    parser.add_argument("--blocks", type=int, default=9)
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--reports", type=Path, default=rows.FOLDER)
     given = parser.parse_args(arguments)
