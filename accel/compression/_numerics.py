@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LARGEST_BYTES = 2_000_000_000
 MOST_NAMES = 20
-UNFUSED = "quantized in the file, but not fused: the runtime computes it in float between Q and DQ"
+UNFUSED = "quantized in the file, but not fused: the runtime computes it in float"
 _SCOPE = {"dynamic": "dynamic quantization", "weights": "quantizing weights alone"}
 
 
@@ -32,6 +32,7 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
 
     type: in the graph's own words. unfused: it stands between Q and DQ steps. depthwise: one filter a channel.
     computed: no input of it is a constant. stored: its weights are stored in 8 bits or fewer, and made float again.
+    why: a reason that goes before all others; otherwise: one that is given where nothing else is known.
     """
 
     type: str
@@ -42,6 +43,7 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
     computed: bool = False
     stored: bool = False
     why: str = ""
+    otherwise: str = ""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +142,7 @@ def reason(one: Operator, asked: Asked, *, type_done: bool) -> str:
 
     type_done: others of its type were quantized.
     """
-    why = one.why or _why(one, asked, type_done=type_done)
+    why = one.why or _why(one, asked, type_done=type_done) or one.otherwise
     if one.depthwise:
         return f"depthwise: {why}" if why else "depthwise, left in float by the quantizer"
     return why or "left in float by the quantizer"

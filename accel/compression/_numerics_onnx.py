@@ -166,6 +166,7 @@ class _Graph:
             depthwise=self._names.depthwise(node),
             computed=kind in ("MatMul", "Gemm", "Einsum") and not weights,
             stored=not low and any(n not in self._constants for n in weights),
+            otherwise="" if kind in HEAVY else "what it reads, or what reads it, isn't in 8 bits",
         )
 
     def _is_constant(self, name: str) -> bool:

@@ -27,6 +27,8 @@ _STEPS = frozenset({"Reorder", "Convert"})
 _NUMPY = {"i8": "int8", "u8": "uint8", "i4": "int4", "u4": "uint4", "i32": "int32", "f32": "float32", "f16": "float16",
           "bf16": "bfloat16", "f64": "float64", "nf4": "nf4"}  # fmt: skip
 _FUSIBLE = frozenset({"Add", "Multiply", "Subtract", "FakeQuantize", "Relu", "Gelu", "Clamp", "Convert", "Reshape"})
+_PASSING = frozenset({"Convert", "Reshape", "Transpose", "Unsqueeze", "Squeeze"})
+_SCALES = frozenset({"Constant", "Convert"})
 _SCALED = "/DequantizationMultiply"
 _SHOWN = 12
 
@@ -127,7 +129,7 @@ class _Ran:
     def unfused(self) -> Counter[str]:
         """FakeQuantize steps that run by themselves and leave float numbers, by the type of the layer behind."""
         rounding = [i for i in self._alone() if not self._writes_low(i)]
-        return Counter(self._kind(int((self._after(self._layers[i]) or [i])[0])) for i in rounding)
+        return Counter(self._kind(int((self._after(self._layers[i]) or [str(i)])[0])) for i in rounding)
 
     def _alone(self) -> list[int]:
         return [i for i in range(len(self._layers)) if self._kind(i) == "FakeQuantize" and i not in self._fixed]
@@ -211,8 +213,8 @@ def _origin(node: Any, depth: int = 8) -> tuple[bool, bool]:
         return str(node.get_element_type().get_type_name()) in _SMALL, True
     if name == "FakeQuantize":
         return True, _origin(node.input_value(0).get_node(), depth - 1)[1]
-    passing = ("Convert", "Multiply", "Subtract", "Reshape", "Transpose", "Unsqueeze", "Squeeze")
-    if depth == 0 or name not in passing:
+    scaled = name in ("Multiply", "Subtract") and node.input_value(1).get_node().get_type_name() in _SCALES
+    if depth == 0 or not (scaled or name in _PASSING):
         return False, False
     return _origin(node.input_value(0).get_node(), depth - 1)
 

@@ -19,8 +19,8 @@ _PASSING = ("view", "reshape", "permute", "transpose", "t", "contiguous", "clone
 
 def numerics(form: Any, asked: Asked) -> Numerics:
     """Read a TorchForm; one that isn't a graph has no operators to count, and says so."""
-    graph = getattr(form.module, "graph", None)
-    nodes = [] if graph is None else list(graph.nodes)
+    graphs = [m.graph for m in form.module.modules() if hasattr(m, "graph")]
+    nodes = [node for graph in graphs for node in graph.nodes]
     note = () if nodes else ("the module isn't a graph, so its operators can't be counted",)
     return Numerics(
         operators=counted(_operators(nodes), asked),
@@ -32,8 +32,19 @@ def numerics(form: Any, asked: Asked) -> Numerics:
 
 def weight_bytes(module: Any) -> dict[str, int]:
     """Bytes of parameters and buffers by dtype; single numbers and indices aren't weights."""
-    tensors = [t for t in (*module.parameters(), *module.buffers()) if t.numel() > 1]
-    return bytes_of((str(t.dtype).removeprefix("torch."), t.nbytes) for t in tensors if str(t.dtype) != "torch.int64")
+    given = [t for whole in (*module.parameters(), *module.buffers()) for t in _stored(whole)]
+    tensors = [t for t in given if t.numel() > 1 and str(t.dtype) != "torch.int64"]
+    return bytes_of((str(t.dtype).removeprefix("torch."), t.nbytes) for t in tensors)
+
+
+def _stored(tensor: Any) -> Iterator[Any]:
+    """The plain tensors that one holds: torchao's quantized ones call themselves float32 and hold int8 and scales."""
+    if not hasattr(tensor, "__tensor_flatten__"):
+        yield tensor
+        return
+    names, _ = tensor.__tensor_flatten__()
+    for name in names:
+        yield from _stored(getattr(tensor, name))
 
 
 def _operators(nodes: list[Any]) -> Iterator[Operator]:

@@ -8,6 +8,8 @@ from accel.analysis.conclusion import Conclusion
 from accel.result import Numerics, OperatorPrecision
 from accel.units import show_bytes
 
+_SHOWN = 6
+
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One operator type: how many of how many, and what stayed in float with its reason."""
@@ -63,7 +65,7 @@ def _part(numerics: Numerics, names: list[str]) -> Part:
 
 
 def _line(one: OperatorPrecision) -> Line:
-    shown = ", ".join(one.names[:6]) + (", …" if sum(one.left.values()) > 6 else "")
+    shown = ", ".join(one.names[:_SHOWN]) + (", …" if sum(one.left.values()) > _SHOWN else "")
     return Line(
         type=one.type,
         low=f"{one.low} of {one.total}",
@@ -85,12 +87,13 @@ def _facts(numerics: Numerics) -> tuple[tuple[str, str], ...]:
     if numerics.activation_bytes:
         facts.append(("written in a run of one item", _bytes(numerics.activation_bytes)))
     if numerics.islands:
-        facts.append(("float between 8 bits", ", ".join(numerics.islands)))
+        more = ", …" if len(numerics.islands) > _SHOWN else ""
+        facts.append(("float between 8 bits", ", ".join(numerics.islands[:_SHOWN]) + more))
     seen = numerics.calibration
     if seen is not None:
         facts.append(("calibrated on", f"{seen.items} samples{' (too few)' if seen.few else ''}"))
         facts += [("constant in calibration", ", ".join(seen.constant))] if seen.constant else []
-        facts += [("range unused", ", ".join(seen.unused[:6]))] if seen.unused else []
+        facts += [("range unused", ", ".join(seen.unused[:_SHOWN]))] if seen.unused else []
     return tuple(facts)
 
 

@@ -391,3 +391,29 @@ def test_one_item_is_one_item(tmp_path: Path) -> None:
     assert one_item(model) is None  # type: ignore[arg-type]
     model.example = items(model.signature, 2)
     assert one_item(model)["x"].shape == (1, 8)  # type: ignore[arg-type,index]
+
+
+# --- inductor --------------------------------------------------------------------------------------------------
+
+
+def test_the_graph_of_a_torch_module_is_counted() -> None:
+    """Two layers by hand: one behind dequantize steps, one left in float; inductor itself tells nothing."""
+    torch = pytest.importorskip("torch")
+    from accel.compression._numerics_torch import numerics
+
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    # Any operator whose name begins like PT2E's own steps, which only torchao registers.
+    step = torch.ops.aten.dequantize.self
+    low = graph.call_function(torch.ops.aten.linear.default, (graph.call_function(step, (x,)),) * 2)
+    graph.output(graph.call_function(torch.ops.aten.linear.default, (low, x)))
+
+    class Form:
+        module = torch.nn.Sequential(torch.fx.GraphModule(torch.nn.Module(), graph))
+
+    found = numerics(Form, Asked(kind="static"))
+    assert [(o.type, o.total, o.low) for o in found.operators] == [("linear", 2, 1)]
+    assert "can't be asked" in found.source
+    Form.module = torch.nn.Linear(3, 4)
+    plain = numerics(Form, Asked(kind="static"))
+    assert (plain.operators, len(plain.notes), plain.weight_bytes) == ((), 1, {"float32": 64})
