@@ -13,11 +13,25 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from accel.errors import VariantError
+from accel.errors import AccelError, VariantError
 from accel.plugins import Named
 from accel.result import Quality
+from accel.study.budget import BudgetEnded
+from accel.study.missing import NotTried
+from benchmarks import subject
 from benchmarks.batching.rows import Where
-from benchmarks.compression import claims_part, page, peers_part, reading, rows, size, size_part, table_part, ways
+from benchmarks.compression import (
+    bench,
+    claims_part,
+    page,
+    peers_part,
+    reading,
+    rows,
+    size,
+    size_part,
+    table_part,
+    ways,
+)
 from benchmarks.compression.rows import Cell, Layers, Peers, Run, Sizes, Table
 from benchmarks.compression.sittings import BLOCKS, ORDER, Clock, entrants, expected_s, sittings, spend, turns
 from benchmarks.peers import compression as contest
@@ -351,6 +365,28 @@ def test_a_tool_that_fails_says_its_last_line() -> None:
 def test_a_transformer_meets_nncf_as_its_documentation_says_too() -> None:
     assert "nncf, model_type=TRANSFORMER" in contest.tools("minilm", "openvino")
     assert "nncf, model_type=TRANSFORMER" not in contest.tools("resnet50", "openvino")
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "reason"),
+    [
+        (NotTried("no kernels", "Use another.", "refused"), "refused", "no kernels"),
+        (NotTried("`torch` is not installed", "pip install torch", "skipped"), "skipped", "`torch` is not installed"),
+        (BudgetEnded("compiling"), "late", "making it took longer than 240 s (while compiling)"),
+        (VariantError("it is broken"), "failed", "it is broken"),
+        (VariantError(f"no `{subject.ROOT}/recipes/a.py`"), "failed", "no `recipes/a.py`"),
+    ],
+)
+def test_why_there_is_no_figure_is_kept(error: AccelError, outcome: str, reason: str) -> None:
+    found = bench._why(error, "failed", 240.0)
+    assert (found["outcome"], found["reason"]) == (outcome, reason)
+
+
+def test_names_and_records_hold_no_path_of_this_machine() -> None:
+    labelled = next(w for w in ways.ways("digits") if w.technique == ways.LABELLED)
+    assert str(subject.ROOT) in labelled.compression[1].fields["by"]
+    assert ways.portable(labelled.compression)[1].fields["by"] == ways.TRAINERS["digits"]
+    assert ways.variant_of(labelled, "onnxruntime").name == "prune_structured+fine_tune-by-with_labels+onnxruntime"
 
 
 def test_a_cell_is_read_back_as_it_was_kept(tmp_path: Path) -> None:
