@@ -143,8 +143,10 @@ class Search:
         return step
 
     def _switches(self) -> None:
-        """One setting after another on top of those that helped; a form with types in float is built on only if it
-        isn't acceptable itself (else a later rung looks for one that leaves less).
+        """One setting after another on top of those that helped, until a form passes.
+
+        A form that is only within the limit, unresolved, doesn't end it: the other settings cost little and may answer
+        better. One that is acceptable but keeps too little of the time isn't built on: a later rung leaves less.
         """
         technique = self._technique(self.start.compression)
         for rung in switches(
@@ -156,9 +158,9 @@ class Search:
         ):
             compression = self.bench.with_fields(self.base.compression, rung.fields)
             step = self._attempt(rung.what, "switch", compression, rung.left_float)
-            if step is None or self._done():
+            if step is None or (step.outcome == "passes" and self._done()):
                 return
-            if better(step, self.base) and not (rung.left_float and step.acceptable):
+            if better(step, self.base) and (not step.acceptable or good_enough(step, self.start)):
                 self.base = step
 
     def _types(self) -> None:

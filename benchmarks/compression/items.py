@@ -6,6 +6,7 @@ minutes can answer.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,21 @@ _MODELS = Path(__file__).parents[2] / "recipes" / "models"
 
 def lines() -> dict[str, Any]:
     """Rendered lines of text for the recogniser, six times as many as in its recipe."""
-    sys.path.insert(0, str(_MODELS))
-    import ocr
-
-    ocr.LINES = LINES
-    return ocr.samples()
+    recipe = _recipe("ocr")
+    recipe.LINES = LINES
+    found: dict[str, Any] = recipe.samples()
+    return found
 
 
 def sentences() -> list[dict[str, Any]]:
     """Every docstring of the nine areas that the recipe draws from: some 1,800."""
-    sys.path.insert(0, str(_MODELS))
-    import minilm
+    recipe = _recipe("minilm")
+    recipe.PER_AREA = sys.maxsize
+    found: list[dict[str, Any]] = recipe.samples()
+    return found
 
-    minilm.PER_AREA = sys.maxsize
-    return minilm.samples()
+
+def _recipe(name: str) -> Any:
+    """The module beside a recipe; its own imports lie in the same folder."""
+    sys.path.insert(0, str(_MODELS))
+    return importlib.import_module(name)
