@@ -67,6 +67,10 @@ def test_nothing_in_8_bits_weighs_more_than_a_little_left(record: StudyRecord) -
     assert nothing.what == "`int8`: none of 4 convolutions runs in 8 bits."
     (little,) = said(record, numerics(conv(4, 3, excluded_by_name=1)))
     assert nothing.weight > little.weight
+    gemm = OperatorPrecision(type="Gemm", total=1, low=0, left={"`keep` leaves Gemm in float": 1})
+    (head,) = said(record, numerics(conv(9, 9), gemm))
+    assert head.what == "`int8`: the matrix product isn't run in 8 bits."
+    assert head.weight < nothing.weight
 
 
 def test_everything_in_8_bits_is_no_news(record: StudyRecord) -> None:
@@ -104,9 +108,12 @@ def test_pairs_left_standing_are_counted_and_placed(record: StudyRecord) -> None
 def test_few_samples_are_said_once(record: StudyRecord) -> None:
     one, two = (numerics(conv(4, 4), calibration=Calibrated(items=9, few=True), conversions=i) for i in (0, 1))
     found = said(record, one, two)
-    assert [f.what for f in found] == ["Only 9 samples calibrated the quantized variants: too few."]
+    assert [f.what for f in found] == ["Only 9 samples calibrated a quantized variant: too few."]
     assert found[0].command == "accel bench m --samples MORE"
     assert said(record, numerics(conv(4, 4), calibration=Calibrated(items=128))) == []
+    counted = Variant(name="int8", backend=Named("openvino"), compression=(Named("quantize_static", {"count": 9}),))
+    (told,) = said(record, one, variant=counted)
+    assert (told.command, told.why[-19:]) == ("", " Raise its `count`.")
 
 
 def test_a_constant_input_is_named_once(record: StudyRecord) -> None:

@@ -50,13 +50,12 @@ def _share(row: Row, numerics: Numerics) -> Iterator[Finding]:
     word = max(missing, key=lambda w: missing[w])
     why = left[word]
     depthwise = sum(n for reason, n in why.items() if reason.startswith("depthwise"))
-    some = f"{low[word]} of {total[word]} {word} run in 8 bits" if low[word] else f"none of {total[word]} {word} runs"
-    rest = f"; {_those(missing[word], depthwise)} don't" if low[word] else " in 8 bits"
+    some = f"{low[word]} of {total[word]} {word} run in 8 bits; {_those(missing[word], depthwise)} don't"
+    none = f"none of {total[word]} {word} runs in 8 bits" if total[word] > 1 else f"the {word[:-1]} isn't run in 8 bits"
     yield Finding(
-        what=f"`{row.name}`: {some}{rest}.",
+        what=f"`{row.name}`: {some if low[word] else none}.",
         why=_reasons(why),
-        command="",
-        weight=30 + 30 * missing[word] / total[word],
+        weight=30 + 30 * missing[word] / total.total(),
     )
 
 
@@ -107,10 +106,12 @@ def _of_calibration(seen: Seen) -> Iterator[Finding]:
     found = [r.numerics.calibration for r in rows if r.numerics is not None and r.numerics.calibration is not None]
     few = min((c.items for c in found if c.few), default=None)
     if few is not None:
+        asked = any("count" in named.fields for row in rows for named in row.variant.compression)
         yield Finding(
-            what=f"Only {few} sample{'s' if few != 1 else ''} calibrated the quantized variants: too few.",
-            why="One unusual item then decides a range; the quantizers ask for 100 to 300.",
-            command=f"{seen.record.command} --samples MORE",
+            what=f"Only {few} sample{'s' if few != 1 else ''} calibrated a quantized variant: too few.",
+            why="One unusual item then decides a range; the quantizers ask for 100 to 300."
+            + (" Raise its `count`." if asked else ""),
+            command="" if asked else f"{seen.record.command} --samples MORE",
             weight=58,
         )
     for name in dict.fromkeys(n for c in found for n in c.constant):
