@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -28,7 +29,9 @@ def cache_root() -> Path:
 
 
 def key(variant: Variant, *, model_sha256: str, calibration_sha256: str, machine: Machine) -> str:
-    """Hash of the model, the calibration data, every field, the plug-ins' source, versions, processor and cores."""
+    """Hash of the model, the calibration data, every field, the files they name, the plug-ins' source, versions,
+    processor and cores.
+    """
     parts = {
         "model": model_sha256,
         "calibration": calibration_sha256 if variant.compression else "",
@@ -36,11 +39,18 @@ def key(variant: Variant, *, model_sha256: str, calibration_sha256: str, machine
         "backend": variant.backend,
         "source": [_source_sha256("compression", c.name) for c in variant.compression]
         + [_source_sha256("compilation", variant.backend.name)],
+        "files": [_file_sha256(c.fields) for c in variant.compression],
         "packages": machine.packages,
         "flags": machine.flags,
         "cores": machine.cores,
     }
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:32]
+
+
+def _file_sha256(fields: dict[str, Any]) -> list[str]:
+    """Hashes of the user's own files that fields name as `file.py:function`; what those import isn't followed."""
+    named = [Path(v.partition(".py:")[0] + ".py") for v in fields.values() if isinstance(v, str) and ".py:" in v]
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in named if path.is_file()]
 
 
 def _source_sha256(kind: str, name: str) -> str:

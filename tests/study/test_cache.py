@@ -76,6 +76,16 @@ def test_an_edited_plug_in_makes_its_artefacts_anew(monkeypatch: pytest.MonkeyPa
     assert key_of() != before
 
 
+def test_an_edited_file_of_the_users_makes_its_artefacts_anew(tmp_path: Path) -> None:
+    file = tmp_path / "tune.py"
+    tuned = msgspec.structs.replace(STATIC, compression=(Named("fine_tune", {"by": f"{file}:train"}),))
+    gone = key_of(tuned)
+    file.write_text("def train(module, seconds): ...\n")
+    first = key_of(tuned)
+    file.write_text("def train(module, seconds): module.train()\n")
+    assert len({gone, first, key_of(tuned)}) == 3
+
+
 def test_the_cache_is_the_users_own(root: Path) -> None:
     assert cache_root() == root
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
