@@ -16,19 +16,21 @@ Error = Callable[[Names], float]
 T = TypeVar("T")
 _LITTLE = 0.2
 """Single groups that take less than this share of the error with them don't explain it: then pairs are tried."""
+_SETTLED = 0.05
 _FLOOR = 0.01
+_GOLDEN = 0.6180339887498949
 
 
 def forward(groups: Mapping[str, Names], error: Error, *, may_go_on: Callable[[], bool]) -> list[str]:
     """Groups in the order in which each takes the most of the error that is left, given those before it.
 
     Where no single one takes a fifth of what is left, the best pair comes next. Ends early, with what it has, when it
-    may not go on or nothing is left to win.
+    may not go on or a twentieth of the error is left.
     """
     order: list[str] = []
     left: Names = frozenset()
-    rest = error(left)
-    while len(order) < len(groups) and rest > 0 and may_go_on():
+    start = rest = error(left)
+    while len(order) < len(groups) and rest > _SETTLED * start and may_go_on():
         waiting = [name for name in groups if name not in order]
         found = _best([(name,) for name in waiting], groups, left, error, may_go_on)
         if found[0] > (1 - _LITTLE) * rest and len(waiting) > 1:
@@ -62,13 +64,15 @@ def by_gain(
     """Units by error taken per millisecond given up, the most first; those that take nothing are left out.
 
     units: key -> names of the nodes that go back together. cost_ms: what each node saves now; one that saves nothing
-    counts as a hundredth of the costliest, so that free ones come first but no infinity decides.
+    counts as a hundredth of the costliest, so that free ones come first but no infinity decides. They are looked at in
+    golden-ratio strides, so that a ranking that is cut short has seen all parts of the graph.
     """
     start = error(frozenset())
     dearest = max((sum(max(0.0, cost_ms.get(n, 0.0)) for n in names) for names in units.values()), default=0.0)
     least = _FLOOR * dearest or 1.0
     found: list[tuple[float, int, T]] = []
-    for i, (unit, names) in enumerate(units.items()):
+    numbered = sorted(enumerate(units.items()), key=lambda one: one[0] * _GOLDEN % 1)
+    for i, (unit, names) in numbered:
         if not may_go_on():
             break
         gain = start - error(names)

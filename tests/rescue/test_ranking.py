@@ -47,6 +47,18 @@ def test_ranking_ends_when_the_time_does():
     assert len(order) < 4
 
 
+def test_a_ranking_that_is_cut_short_has_seen_all_parts():
+    units = {i: frozenset({i}) for i in range(100)}
+    answers = iter([True] * 20 + [False])
+    found = by_gain(units, lambda left: 1.0 - 0.1 * len(left), {}, may_go_on=lambda: next(answers))
+    assert len(found) == 20
+    assert all(any(part <= i < part + 20 for i in found) for part in range(0, 100, 20))
+
+
+def test_ranking_types_ends_when_little_error_is_left():
+    assert forward(GROUPS, additive({"a": 99.0, "b": 1.0, "c": 1.0, "d": 1.0}), may_go_on=always) == ["a"]
+
+
 def test_gain_counts_per_millisecond_given_up():
     errors = additive({"a": 2.0, "b": 3.0, "c": 1.0, "d": 0.0})
     assert by_gain(GROUPS, errors, {"a": 1.0, "b": 6.0, "c": 0.25}, may_go_on=always) == ["c", "a", "b"]
