@@ -166,7 +166,8 @@ class _Making:
         """What was noticed on the way, each once."""
         total = seen.reply["samples"]["evaluation"]
         cut = () if len(ids) == total else (f"judged by {len(ids)} of {total} evaluation samples, to take no longer",)
-        return tuple(dict.fromkeys((*seen.reply["samples"]["notes"], *seen.reply["notes"], *prepared.notes, *cut)))
+        found = (*seen.reply["samples"]["notes"], *seen.reply["notes"], *prepared.notes, *cut, *_told(prepared))
+        return tuple(dict.fromkeys(found))
 
 
 def make(options: Options, variant: Variant, place: Path, on_stage: OnStage) -> Made:
@@ -211,6 +212,15 @@ def _refuse(variant: Variant, seen: _Seen) -> None:
                 f"`{named.name}` learns from real inputs, but no samples were given. Give `samples`, or use a "
                 "technique that needs none, such as `quantize_dynamic`."
             )
+
+
+def _told(prepared: Prepared) -> tuple[str, ...]:
+    """The precision that a runtime was told to compute in, where its own default may be another."""
+    backend = plugins.make("compilation", prepared.variant.backend)
+    settings = getattr(backend, "settings", None)
+    told = {} if settings is None else settings(Artefact.load(Path(prepared.folder)).precision)
+    hints = [f"{key}={value}" for key, value in told.items() if "PRECISION" in key]
+    return tuple(f"judged with {hint}; say the same when you load it, the default may be another" for hint in hints)
 
 
 def _failed(variant: Variant, error: VariantError, log: Path) -> str:

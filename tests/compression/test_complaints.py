@@ -20,9 +20,9 @@ Not reproduced here:
 
 from __future__ import annotations
 
-import ast
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -261,13 +261,28 @@ def test_openvino_25342_without_vnni_nncf_is_told_of_overflow(monkeypatch: pytes
     assert told.overflow_fix == nncf.OverflowFix.ENABLE
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_pytorch_103646_without_vnni_pt2e_reduces_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
     """The default configuration of a torch backend assumed VNNI in silence."""
     pytest.importorskip("torchao")
-    from accel.compression import _pt2e
+    import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer as x86
 
-    source = ast.unparse(ast.parse(Path(_pt2e.__file__).read_text("utf-8")))
-    assert "reduce_range=forms_here().reduce_range" in source
+    from accel.compression import _pt2e
+    from tests.small_networks import torch_cnn
+
+    told: dict[str, Any] = {}
+
+    def configured(**fields: Any) -> None:
+        told.update(fields)
+        raise RuntimeError("far enough")
+
+    monkeypatch.setattr(_pt2e, "forms_here", lambda: NO_VNNI)
+    monkeypatch.setattr(_pt2e, "_exported", lambda *a, **k: SimpleNamespace(module=lambda: None))
+    monkeypatch.setattr(x86, "get_default_x86_inductor_quantization_config", configured)
+    model, given, _ = torch_cnn()
+    with pytest.raises(VariantError, match="far enough"):
+        technique("quantize_static").apply(model, Rows(given), "inductor")
+    assert told["reduce_range"] is True
 
 
 def test_onnxruntime_14642_a_file_made_for_one_processor_is_not_reused_on_another() -> None:
