@@ -28,6 +28,7 @@ class Artefact(msgspec.Struct, frozen=True, kw_only=True):
     sizes: batch sizes the model takes, ascending; None means any.
     precision: what the model asks for outside its quantized parts ("float32", "bf16", "f16").
     stored: how weights and activations stand in the file ("float32", "int8", "int8 dynamic", "f16", ...).
+    left_float: operators of a quantized file that the runtime must be told to leave in float.
     """
 
     file: str
@@ -36,6 +37,7 @@ class Artefact(msgspec.Struct, frozen=True, kw_only=True):
     sizes: tuple[int, ...] | None
     precision: str = "float32"
     stored: str = "float32"
+    left_float: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, model: Model, file: str, *, stored: str = "float32") -> Artefact:

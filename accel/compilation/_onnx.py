@@ -81,6 +81,36 @@ def _weight_bits(proto: Any) -> int:
     return min(next((int(a.i) for a in n.attribute if a.name == "bits"), 4) for n in nodes)
 
 
+def float_between_quantized(path: Path) -> tuple[str, ...]:
+    """Names of convolutions and dense layers with float weights that read dequantized numbers and are quantized behind.
+
+    ONNX Runtime quantizes such weights by itself, with one scale for all of them, unless it is told not to (its
+    optimizer WeightBiasQuantization), so that what somebody left in float for its accuracy doesn't stay so.
+    """
+    import onnx
+
+    found = []
+    for graph in graphs(read(path).graph):
+        floats = {w.name for w in graph.initializer if w.data_type == onnx.TensorProto.FLOAT}
+        makers = {o: node for node in graph.node for o in node.output}
+        for node in graph.node:
+            before = makers.get(node.input[0]) if node.op_type in ("Conv", "ConvTranspose", "Gemm") else None
+            if before is not None and before.op_type == "DequantizeLinear" and node.input[1] in floats:
+                found += [node.name or node.output[0]] if _is_quantized_behind(graph, node) else []
+    return tuple(found)
+
+
+def _is_quantized_behind(graph: Any, node: Any) -> bool:
+    """True if the only reader is a quantize step, through activations that clip."""
+    while True:
+        readers = [n for n in graph.node if node.output[0] in n.input]
+        if len(readers) != 1 or readers[0].op_type not in ("QuantizeLinear", "Relu", "Clip"):
+            return False
+        if readers[0].op_type == "QuantizeLinear":
+            return True
+        node = readers[0]
+
+
 def external_files(path: Path) -> tuple[str, ...]:
     """Names of the files that hold weights outside the model, relative to its folder.
 

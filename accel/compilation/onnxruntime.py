@@ -25,6 +25,7 @@ _LEVELS = {
     "basic": "ORT_ENABLE_BASIC",
     "none": "ORT_DISABLE_ALL",
 }
+_LEAVE_FLOAT = ("optimization.disable_specified_optimizers", "WeightBiasQuantization")
 _RUNTIME = "ONNX Runtime"
 
 
@@ -56,7 +57,7 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def build(self, model: Model, folder: Path) -> None:
         """Copy the model, its external data with it; raises VariantError where a file is missing."""
-        from accel.compilation._onnx import external_files, stored_as
+        from accel.compilation._onnx import external_files, float_between_quantized, stored_as
 
         if model.precision != "float32":
             raise explain(
@@ -68,7 +69,9 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for name in external_files(source):
             place(source.parent / name, folder / name)
         place(source, folder / "model.onnx")
-        artefact = Artefact.of(model, "model.onnx", stored=stored_as(source))
+        artefact = msgspec.structs.replace(
+            Artefact.of(model, "model.onnx", stored=stored_as(source)), left_float=float_between_quantized(source)
+        )
         if self.save_optimized:
             artefact = self._optimized(artefact, folder)
         artefact.save(folder)
@@ -76,7 +79,7 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def _optimized(self, artefact: Artefact, folder: Path) -> Artefact:
         import onnxruntime as ort
 
-        options = self.options(ort)
+        options = self.options(ort, artefact)
         options.optimized_model_filepath = str(folder / "optimized.onnx")
         self._session(ort, folder / artefact.file, options)
         return msgspec.structs.replace(artefact, file="optimized.onnx")
@@ -86,7 +89,7 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         import onnxruntime as ort
 
         artefact = Artefact.load(folder)
-        options = self.options(ort, loads_optimized=artefact.file == "optimized.onnx")
+        options = self.options(ort, artefact)
         return OnnxRuntimeEngine(self._session(ort, folder / artefact.file, options), artefact, self)
 
     @staticmethod
@@ -96,17 +99,19 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         except Exception as error:
             raise explain(error, _RUNTIME, "loading the model") from error
 
-    def options(self, ort: Any, *, loads_optimized: bool = False) -> Any:
-        """The SessionOptions of this variant. loads_optimized: the file was rewritten before."""
+    def options(self, ort: Any, artefact: Artefact) -> Any:
+        """The SessionOptions with which this variant opens an artefact."""
         options = ort.SessionOptions()
-        level = "none" if loads_optimized else self.optimization
+        level = "none" if artefact.file == "optimized.onnx" else self.optimization
+        if artefact.left_float:
+            options.add_session_config_entry(*_LEAVE_FLOAT)
         options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[level])
         options.intra_op_num_threads = self.thread_count
         options.inter_op_num_threads = self.inter_threads
         if self.inter_threads > 1:
             options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
         if self.spinning is not None:
-            # Unknown keys are accepted in silence, so only these two are ever set.
+            # Unknown keys are accepted in silence, so only known ones are ever set.
             value = "1" if self.spinning else "0"
             options.add_session_config_entry("session.intra_op.allow_spinning", value)
             options.add_session_config_entry("session.inter_op.allow_spinning", value)
@@ -126,11 +131,12 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             if self.spinning is None
             else (f'options.add_session_config_entry("session.intra_op.allow_spinning", "{int(self.spinning)}")\n')
         )
+        leave = f"options.add_session_config_entry{_LEAVE_FLOAT!r}\n" if artefact.left_float else ""
         return (
             f"import onnxruntime as ort\n\n{script_head(artefact)}options = ort.SessionOptions()\n"
             f"options.graph_optimization_level = ort.GraphOptimizationLevel.{_LEVELS[level]}\n"
             f"options.intra_op_num_threads = {self.thread_count}\n"
-            f"options.inter_op_num_threads = {self.inter_threads}\n{spinning}"
+            f"options.inter_op_num_threads = {self.inter_threads}\n{spinning}{leave}"
             f'MODEL = str(here / "{artefact.file}")\n'
             'session = ort.InferenceSession(MODEL, options, providers=["CPUExecutionProvider"])\n'
             "\n\ndef predict(inputs):\n    return dict(zip(OUTPUTS, session.run(None, inputs), strict=True))\n"

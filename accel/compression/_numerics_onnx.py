@@ -36,7 +36,7 @@ def numerics(backend: OnnxRuntime, folder: Path, asked: Asked, example: Arrays |
     """Read an artefact folder. example: inputs of one item; without them bytes of activations stay unknown."""
     stored = Artefact.load(folder)
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
-        made, ran = _rewritten(backend, folder / stored.file, Path(place), example)
+        made, ran = _rewritten(backend, folder, stored, Path(place), example)
         proto, file = read(made), read(folder / "model.onnx")
     graph = _Graph(proto, Names(file))
     level = "as saved" if stored.file == "optimized.onnx" else backend.optimization
@@ -50,21 +50,21 @@ def numerics(backend: OnnxRuntime, folder: Path, asked: Asked, example: Arrays |
         activation_bytes=ran,
         islands=graph.islands() if asked.kind in ("static", "") else (),
         source=f"the graph as ONNX Runtime rewrote it (optimization {level})",
-        notes=(*_weight_only(proto), *_all_the_same(operators, asked)),
+        notes=(*_weight_only(proto), *_all_the_same(operators, asked), *_told(stored)),
     )
 
 
 def _rewritten(
-    backend: OnnxRuntime, model: Path, place: Path, example: Arrays | None
+    backend: OnnxRuntime, folder: Path, stored: Artefact, place: Path, example: Arrays | None
 ) -> tuple[Path, dict[str, int] | None]:
     """The runtime's own graph, written to `place`, and bytes of what its operators wrote in one run."""
     import onnxruntime as ort
 
-    options = backend.options(ort, loads_optimized=model.name == "optimized.onnx")
+    options = backend.options(ort, stored)
     options.optimized_model_filepath = str(place / "rewritten.onnx")
     options.enable_profiling = example is not None
     options.profile_file_prefix = str(place / "profile")
-    session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(str(folder / stored.file), options, providers=["CPUExecutionProvider"])
     if example is None:
         return place / "rewritten.onnx", None
     session.run(None, {i.name: example[i.name] for i in session.get_inputs()})
@@ -119,17 +119,26 @@ def _weight_only(proto: Any) -> tuple[str, ...]:
 
 
 def _all_the_same(found: Sequence[Operator], asked: Asked) -> tuple[str, ...]:
-    """What was to stay in float, but doesn't.
-
-    Where what goes into a convolution is 8-bit and what comes out is quantized again, the runtime quantizes its float
-    weights by itself, one scale for all of them (its optimizer WeightBiasQuantization).
-    """
+    """What was to stay in float, but doesn't: what stands between 8-bit operators is fused with their Q and DQ."""
     names = [o.name for o in found if o.low and (o.name in asked.exclude or (o.type in asked.keep and o.type in HEAVY))]
     if not names:
         return ()
-    shown = ", ".join(f"`{n}`" for n in names[:3]) + (", ..." if len(names) > 3 else "")
-    return (f"{len(names)} that were to stay in float run in 8 bits all the same: {shown}; ONNX Runtime quantizes them "
-            "itself between 8-bit neighbours",)  # fmt: skip
+    listed = f"{_listed(names)} {'was' if len(names) == 1 else 'were'} to stay in float"
+    return (f"{listed}, but between 8-bit neighbours ONNX Runtime computes in 8 bits all the same",)
+
+
+def _told(stored: Artefact) -> tuple[str, ...]:
+    """A file that plain ONNX Runtime would run in another way than it is run here."""
+    if not stored.left_float:
+        return ()
+    return (
+        f"{_listed(stored.left_float)} stays in float since ONNX Runtime is told so (session entry "
+        "optimization.disable_specified_optimizers = WeightBiasQuantization); by itself it would quantize the weights",
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{n}`" for n in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 class _Graph:

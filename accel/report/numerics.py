@@ -59,7 +59,7 @@ def _part(numerics: Numerics, names: list[str]) -> Part:
         names=tuple(names),
         lines=tuple(_line(o) for o in numerics.operators),
         facts=_facts(numerics),
-        notes=numerics.notes,
+        notes=tuple(n[:1].upper() + n[1:] for n in numerics.notes),
         source=numerics.source,
     )
 

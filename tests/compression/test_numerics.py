@@ -133,19 +133,40 @@ def test_bytes_of_weights_and_activations(tmp_path: Path) -> None:
     assert found.activation_bytes == {"uint8": 7 * 512 + 8 + 5, "float32": 4 * (512 + 8 + 8 + 5)}
 
 
-def test_an_excluded_convolution_that_the_runtime_quantizes_itself_is_told(tmp_path: Path) -> None:
-    """ONNX Runtime's WeightBiasQuantization: float weights between 8-bit neighbours don't stay float."""
+def test_an_excluded_convolution_stays_in_float(tmp_path: Path) -> None:
+    """ONNX Runtime by itself quantizes float weights between 8-bit neighbours; here it is told not to."""
     pytest.importorskip("onnxruntime")
     model = chain(tmp_path)
-    found, _, folder = built(model, tmp_path, Named(STATIC, {"exclude": ["two"]}))
+    found, _, folder = built(
+        model, tmp_path, Named(STATIC, {"exclude": ["two"], "operators": ["Conv", "Relu", "Gemm"]})
+    )
     assert found is not None
     second = ran(folder / "model.onnx", items(model.signature, 1), tmp_path)
+    assert (second["QLinearConv"], second["Conv"]) == (4, 0)  # what a session without that entry does
     conv = of_type(found, "Conv")
-    assert (conv.low, conv.total) == (second["QLinearConv"], 4)
-    told = [n for n in found.notes if "all the same" in n]
-    assert bool(told) == (second["QLinearConv"] == 4)
-    assert all("`two`" in n for n in told)
-    assert (conv.left == {"excluded by name": 1}) == (second["QLinearConv"] == 3)
+    assert (conv.total, conv.low, conv.left, conv.names) == (4, 3, {"excluded by name": 1}, ("two",))
+    assert found.islands == ("Conv two",)
+    assert any(n.startswith("`two` stays in float since") for n in found.notes)
+    assert "WeightBiasQuantization" in plugins.make("compilation", ORT).script(folder)
+
+
+def test_what_is_fused_all_the_same_is_told(tmp_path: Path) -> None:
+    """Told to do without that entry, the excluded convolution is 8-bit, and the reading says so."""
+    pytest.importorskip("onnxruntime")
+    import msgspec
+
+    from accel.compilation._artefact import Artefact
+    from accel.compression._numerics_onnx import numerics
+
+    named = Named(STATIC, {"exclude": ["two"], "operators": ["Conv", "Relu", "Gemm"]})
+    _, _, folder = built(chain(tmp_path), tmp_path, named)
+    msgspec.structs.replace(Artefact.load(folder), left_float=()).save(folder)
+    found = numerics(plugins.make("compilation", ORT), folder, Asked.of((named,)), None)
+    assert of_type(found, "Conv").low == 4
+    assert found.notes == (
+        "`two` was to stay in float, but between 8-bit neighbours ONNX Runtime computes in 8 bits all the same",
+    )
+    assert found.activation_bytes is None
 
 
 def deep_mlp(folder: Path) -> FileModel:
