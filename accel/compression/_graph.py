@@ -64,7 +64,9 @@ def _flatten_biases(graph: Any) -> None:
             name = f"{node.input[2]}__flat_{index}"
             flat = np.broadcast_to(bias.reshape(-1), (width,)).copy()
             graph.initializer.append(numpy_helper.from_array(flat, name))
-            node.input[2] = name
+            old, node.input[2] = node.input[2], name
+            if not any(old in n.input for n in graph.node):
+                graph.initializer.remove(weights[old])
 
 
 def name_nodes(proto: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -57,6 +58,8 @@ def with_onnxruntime(asked: QuantizeWeights, model: Model) -> Model:
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     from onnxruntime.quantization.onnx_model import ONNXModel
 
+    # It tells of every node it looks at.
+    logging.getLogger(MatMulNBitsQuantizer.__module__).setLevel(logging.WARNING)
     proto = load_prepared(Path(model.as_form("onnx")))
     name_nodes(proto)
     check_names(asked.exclude, (n.name for n in proto.graph.node), "the graph")

@@ -301,3 +301,22 @@ def test_pt2e_runs_in_inductor(network, tmp_path):
     for n in (1, 3):
         for output, value in expected.items():
             assert relative(answer["outputs"][f"{n}/{output}"], value[:n]) < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+def test_torchaos_layers_run_in_inductor(tmp_path):
+    pytest.importorskip("torchao")
+    from tests import small_networks
+    from tests.fresh_process import run_fresh
+
+    model, given, expected = small_networks.torch_attention()
+    changed = technique("quantize_dynamic").apply(model, None, "inductor")
+    folder = tmp_path / "artefact"
+    folder.mkdir()
+    plugins.make("compilation", Named("inductor")).build(changed, folder)
+    answer = run_fresh(Named("inductor"), folder, given, [1, 3], tmp_path / "run")
+    assert answer["effective"]["precision"] == "int8"
+    for n in (1, 3):
+        for output, value in expected.items():
+            assert relative(answer["outputs"][f"{n}/{output}"], value[:n]) < 0.03
