@@ -36,8 +36,9 @@ def good_enough(step: Step | None, start: Step) -> bool:
 def best(steps: Sequence[Step]) -> Step | None:
     """The fastest acceptable form that saves time at all, settled ones first among those that keep enough.
 
-    Among forms whose rough times can't be told apart, the one with the best answers: an unsettled form may be within
-    the limit by luck. A failing form that the validation part doesn't show to fail must be beaten in quality as well.
+    Among forms whose rough times can't be told apart, the one closest to the reference (in dB): scores of acceptable
+    forms differ by chance, and an unsettled one may be within the limit by luck. A failing form that the validation
+    part doesn't show to fail must be beaten in quality as well.
     """
     start = next((step for step in steps if step.kind == "start"), None)
     if start is None:
@@ -48,8 +49,13 @@ def best(steps: Sequence[Step]) -> Step | None:
     enough = [step for step in usable if good_enough(step, start)]
     settled = [step for step in enough if step.outcome == "passes"]
     candidates = settled or enough or usable
-    fastest = min((_time(step) for step in candidates), default=0.0)
-    return max((step for step in candidates if _time(step) <= _ALIKE * fastest), key=closeness, default=None)
+    if not candidates:
+        return None
+    fastest = min(candidates, key=_time)
+    ends = fastest.relative_time_high or _time(fastest)
+    alike = max(_ALIKE * _time(fastest), ends)
+    near = [step for step in candidates if (step.relative_time_low or _time(step)) <= alike]
+    return max(near, key=lambda step: (step.distance_db or float("-inf"), -_time(step)))
 
 
 def closeness(step: Step) -> tuple[float, float]:

@@ -14,7 +14,7 @@ def told(variant: str, steps: Sequence[Step], best: Step | None, *, kept: float 
     """The sentence of the page and the terminal; names the settings, operator types or nodes."""
     tried = [step for step in steps if step.kind != "start"]
     if best is not None:
-        share = "" if kept is None else f", keeping about {kept:.0%} of the time saved (rough)".replace("%", " %")
+        share = _share(kept)
         held = (
             "is within the guard again" if best.outcome == "passes" else "is within the guard's limit again, unresolved"
         )
@@ -35,6 +35,12 @@ def told(variant: str, steps: Sequence[Step], best: Step | None, *, kept: float 
         f"No improvement found for `{variant}`: none of {_forms(len(tried))} meets the guard; the closest was "
         f"{closest.what}{_score(closest)}."
     )
+
+
+def _share(kept: float | None) -> str:
+    if kept is None:
+        return ""
+    return ", keeping " + (f"about {100 * kept:.0f} %" if kept < 1 else "all") + " of the time saved (rough)"
 
 
 def _forms(count: int) -> str:

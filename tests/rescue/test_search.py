@@ -158,7 +158,7 @@ def test_a_variant_that_is_not_quantized_has_nothing_to_rescue(tmp_path):
         search.rescue(plain, outlier(tmp_path), samples(), None, seconds=1, folder=tmp_path)
 
 
-def step(kind="types", *, time=0.5, outcome="passes", score=1.0, acceptable=True, **more):
+def step(kind="types", *, time=0.5, outcome="passes", score=1.0, acceptable=True, db=None, **more):
     return Step(
         what=str(more.pop("what", kind)),
         kind=kind,
@@ -166,6 +166,7 @@ def step(kind="types", *, time=0.5, outcome="passes", score=1.0, acceptable=True
         relative_time=time,
         outcome=outcome,
         score=score,
+        distance_db=db,
         acceptable=acceptable,
     )
 
@@ -180,9 +181,11 @@ def test_the_fastest_that_keeps_enough_is_chosen():
 
 
 def test_times_that_cannot_be_told_apart_leave_it_to_the_answers():
-    fast, good = step(time=0.5, outcome="unresolved", score=0.9), step(time=0.54, outcome="unresolved", score=0.95)
+    fast, good = step(time=0.5, outcome="unresolved", db=7.0), step(time=0.54, outcome="unresolved", db=9.0, score=0.9)
     assert best([START, fast, good]) is good
-    assert best([START, fast, step(time=0.56, outcome="unresolved", score=0.95)]) is fast
+    assert best([START, fast, step(time=0.56, outcome="unresolved", db=9.0)]) is fast
+    disturbed = msgspec.structs.replace(fast, relative_time=0.2, relative_time_low=0.1, relative_time_high=0.7)
+    assert best([START, disturbed, good]) is good
 
 
 def test_a_settled_form_comes_before_a_faster_unsettled_one_that_keeps_enough_too():
@@ -212,4 +215,5 @@ def test_the_sentence_names_what_changed():
     assert "operators = MatMul" in said
     assert "exclude = a, b, c, d and 1 more" in said
     assert "method = minmax" in said
+    assert "keeping all of" in told("v", [start, chosen], chosen, kept=1.2)
     assert "83 %" in said
