@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from accel.analysis import rescues
 from accel.analysis import wording as words
 from accel.analysis.choice import answer
 from accel.analysis.conclusion import Answer, Conclusion, Row, StudyRecord
@@ -21,15 +22,16 @@ from accel.analysis.rows import Known, known
 from accel.analysis.runs import Run, load_runs, of, worst
 from accel.analysis.versus import roles
 from accel.analysis.waterfall import waterfall
+from accel.rescue.record import Rescue
 from accel.result import Level, Result
 
 
 def conclude(record: StudyRecord, results: Sequence[Result], folder: Path) -> Conclusion:
     """Read a finished, cut short or running study.
 
-    folder: where the traces lie, beside the results' JSON. A trace that is missing or unreadable becomes a note of
-    its variant. Without a latency limit in the record the assumed one is filled in: four times the median latency of
-    the baseline's screening.
+    folder: where the traces lie, beside the results' JSON; what rescues found lies beside it. A trace that is missing
+    or unreadable becomes a note of its variant. Without a latency limit in the record the assumed one is filled in:
+    four times the median latency of the baseline's screening.
     """
     results = sorted(results, key=lambda r: r.run_id)
     runs, notes = load_runs(results, folder)
@@ -47,7 +49,7 @@ def conclude(record: StudyRecord, results: Sequence[Result], folder: Path) -> Co
         )
         for name, variant in by_name.items()
     }
-    return _concluded(record, results, alone)
+    return _concluded(record, results, alone, rescues.read(folder.parent))
 
 
 _STEADY = 0.25
@@ -62,7 +64,9 @@ def with_limit(record: StudyRecord, runs: Sequence[Run]) -> StudyRecord:
     return msgspec.structs.replace(record, slo_s=4 * screened[0].median_s, slo_assumed=True)
 
 
-def _concluded(record: StudyRecord, results: Sequence[Result], alone: Mapping[str, Known]) -> Conclusion:
+def _concluded(
+    record: StudyRecord, results: Sequence[Result], alone: Mapping[str, Known], rescued: tuple[Rescue, ...]
+) -> Conclusion:
     floor = floors(alone.get(record.baseline), record)
     raced = compared(alone, record, floor)
     order = orders(raced, record, floor)
@@ -88,7 +92,7 @@ def _concluded(record: StudyRecord, results: Sequence[Result], alone: Mapping[st
         badge=_badge(validity, smallest),
         smallest_difference=smallest,
         counts=counts,
-        findings=findings(rows, answers, record, results, floor, runs, loads=offered, curves=tuned),
+        findings=findings(rows, answers, record, results, floor, runs, loads=offered, curves=tuned, rescued=rescued),
         waterfall=waterfall(batch, online, raced, record, floor),
         headline=_headline(answers, rows, record),
         subline=_subline(answers, counts, record),
@@ -96,6 +100,7 @@ def _concluded(record: StudyRecord, results: Sequence[Result], alone: Mapping[st
         roles=roles(batch, online, raced, record, groups),
         loads=offered,
         batching=tuned,
+        rescues=rescued,
     )
 
 

@@ -116,6 +116,7 @@ def _variant(conclusion: Conclusion, name: str) -> list[str]:
     lines += [f"backend: {row.variant.backend}"]
     lines += [f"compression: {', '.join(str(c) for c in row.variant.compression)}"] if row.variant.compression else []
     lines += _ran(row) + _cost(row) + _scored(row) + _computes(row)
+    lines += _rescue(conclusion, row)
     lines += [f"note: {note}" for note in row.notes]
     return lines + (["", "the end of its log:", *row.log_tail.splitlines()] if row.log_tail else [])
 
@@ -147,10 +148,17 @@ def _cost(row: Row) -> list[str]:
     return lines
 
 
+def _rescue(conclusion: Conclusion, row: Row) -> list[str]:
+    from accel.report.rescues import of_variant
+
+    return list(of_variant(conclusion, row.name))
+
+
 def _scored(row: Row) -> list[str]:
     quality = row.quality
     if quality is None:
         return []
     value = f"{quality.metric} {quality.value:.4g}, " if quality.value is not None and quality.metric else ""
     reason = f" ({quality.reason})" if quality.reason else ""
-    return [f"accuracy: {value}{quality.outcome} by the rule: {quality.rule}{reason}"]
+    needed = f", {quality.needed:,} samples needed" if quality.outcome == "unresolved" and quality.needed else ""
+    return [f"accuracy: {value}{quality.outcome}{needed} by the rule: {quality.rule}{reason}"]

@@ -231,7 +231,7 @@ def _accuracy(row: Row) -> Cell:
     if row.quality is None:
         return _cell(value)
     outcome = "" if row.is_baseline else row.quality.outcome
-    needed = f"{row.quality.needed:,} samples needed" if row.quality.needed and outcome == "unresolved" else ""
+    needed = words.settled_by(row.quality) if outcome == "unresolved" else ""
     return _cell(value, ends.rstrip("]"), outcome, needed, kind=outcome)
 
 

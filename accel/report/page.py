@@ -13,7 +13,7 @@ import msgspec
 
 from accel.analysis.conclusion import Conclusion, StudyRecord
 from accel.errors import InputError
-from accel.report import draw, everything, words
+from accel.report import draw, everything, rescues, words
 from accel.report.charts import Traces
 from accel.report.environment import environment
 from accel.report.first_screen import first_screen
@@ -85,7 +85,8 @@ def render(conclusion: Conclusion, traces: Traces | None = None, results: Sequen
         "environment": environment(conclusion.record),
         "quiet": quiet(results),
         "guard": everything.guard(conclusion.record),
-        "glossary": everything.GLOSSARY,
+        "rescues": rescues.told(conclusion),
+        "glossary": (*everything.GLOSSARY, *(rescues.GLOSSARY if conclusion.rescues else ())),
         "words": words,
         "style": text_of("page.css"),
         "dark": draw.dark_rules(),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from accel.analysis import Estimate
 from accel.analysis.conclusion import Comparison, Conclusion, Row
 from accel.report import words
+from accel.report.rescues import lines
 from accel.report.terminal import QUIET, fit, plain, styled, versus
 from accel.units import show_seconds
 
@@ -70,6 +71,8 @@ def _closing(conclusion: Conclusion, report: str) -> Iterator[Text]:
         yield styled(answer.sentence)
     if conclusion.roles is not None:
         yield from versus(conclusion.roles, words.slo(conclusion.record))
+    for line in lines(conclusion):
+        yield styled(line)
     for target, ranks in conclusion.groups.items():
         if len(ranks) > 1:
             order = " > ".join(", ".join(names) for names in ranks)
@@ -95,7 +98,8 @@ def _legend(conclusion: Conclusion) -> str:
     meaning = "" if word == "accuracy" else f"; accuracy: {word}"
     return (
         "Second line: 95 % intervals; `-` is a number that wasn't measured well enough to print. p50-p99: one request "
-        f"at a time, closed loop. Speed-ups against the original{meaning}. Under size: peak memory."
+        f"at a time, closed loop. Speed-ups against the original{meaning}; it passes the guard where nothing else is "
+        "said. Under size: peak memory."
     )
 
 
@@ -148,8 +152,10 @@ def _lines(row: Row, columns: list[_Column], cell: int) -> Iterator[Text]:
     if _measured(row):
         yield styled("".join(fit(plain(c.value(row)), cell) for c in columns))
         yield styled("".join(fit(plain(c.small(row)), cell) for c in columns), style=QUIET)
+    if row.status == "ok" and (said := _guard(row)):
+        yield styled(f"    {said}")
     if row.status != "ok" and row.reason:
-        yield styled(f"    {row.reason}")
+        yield styled(f"    {'fails: ' if row.status == 'refused' else ''}{row.reason}")
         if step := words.extra_step(row.reason, row.next_step):
             yield styled(f"    → {step}", style=QUIET)
 
@@ -164,6 +170,13 @@ def _title(row: Row, width: int) -> Text:
     title.append(" " * max(gap, 2))
     title.append(f"{rests}  ", style=QUIET)
     return title.append(verdict, style=_style(row))
+
+
+def _guard(row: Row) -> str:
+    """The guard's word where it isn't `passes`, which the legend says of all others."""
+    if row.quality is None or row.is_baseline or row.quality.outcome in ("passes", "unmeasured"):
+        return ""
+    return f"accuracy {words.guard_word(row.quality)}"
 
 
 def _measured(row: Row) -> bool:
@@ -221,7 +234,7 @@ def html_fragment(conclusion: Conclusion) -> str:
             _noted(row.p50, scale),
             _noted(row.throughput),
             *(_ratio_text(c) for c in (row.speedup_latency, row.speedup_batch, row.speedup_online)),
-            words.accuracy(row.quality),
+            " ".join(filter(None, (words.accuracy(row.quality), _guard(row).removeprefix("accuracy ")))),
             words.bytes_or_dash(row.artefact_bytes),
             words.status_word(row) + (f": {row.reason}" if row.status != "ok" else ""),
         )

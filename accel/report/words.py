@@ -125,6 +125,20 @@ def accuracy(quality: Quality | None, *, interval: bool = True) -> str:
     return text if interval else text.partition(" ")[0]
 
 
+def guard_word(quality: Quality) -> str:
+    """The guard's word; unresolved says how many samples would settle it.
+
+    >>> guard_word(Quality(outcome="unresolved", rule="", samples=90, needed=2300))
+    'unresolved (2,300 samples needed)'
+    """
+    return f"unresolved ({settled_by(quality)})" if quality.outcome == "unresolved" else quality.outcome
+
+
+def settled_by(quality: Quality) -> str:
+    """What would settle an unresolved outcome."""
+    return f"{quality.needed:,} samples needed" if quality.needed else "the value lies on the limit"
+
+
 def accuracy_word(quality: Quality | None) -> str:
     """What `accuracy` shows, in words."""
     if quality is None:

@@ -35,6 +35,7 @@ def test_it_is_strict_json_with_the_same_keys_always(case: str) -> None:
         "roles",
         "loads",
         "batching",
+        "rescues",
     }
     assert data["format"] == 1
 

@@ -11,6 +11,7 @@ from accel.analysis.conclusion import Answer, Row, StudyRecord
 from accel.analysis.load_curve import LoadPoint
 from accel.analysis.paired import Floor, Paired
 from accel.analysis.runs import Run
+from accel.rescue.record import Rescue
 from accel.result import Result
 
 
@@ -25,6 +26,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     runs: tuple[Run, ...] = ()
     loads: tuple[LoadPoint, ...] = ()
     batching: tuple[BatchCurve, ...] = ()
+    rescues: tuple[Rescue, ...] = ()
 
     @property
     def winners(self) -> tuple[str, ...]:

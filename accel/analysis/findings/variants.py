@@ -50,7 +50,9 @@ def _probe(row: Row, record: StudyRecord) -> Iterator[Finding]:
     fast = [c for c in (row.speedup_batch, row.speedup_latency) if c is not None]
     speed = f"{words.times(fast[0].ratio)} as fast as the original" if fast else "not timed"
     better = bool(fast) and fast[0].verdict == "FASTER"
-    why = "If that is worth it, put `fine_tune` after the pruning" if better else "Training it again would gain no speed"
+    why = (
+        "If that is worth it, put `fine_tune` after the pruning" if better else "Training it again would gain no speed"
+    )
     yield Finding(
         what=f"`{row.name}` is a speed probe, {speed}: nothing tuned the model after it was pruned, so it can't win.",
         why=f"{why}; its accuracy here says nothing about what training brings back.",
