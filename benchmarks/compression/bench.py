@@ -26,13 +26,17 @@ _BUDGET = "4h"
 """Only shares of it are used: for the reference's answers, and for how long a child may be silent."""
 
 
+def root_of(model: str) -> Path:
+    """Where everything of a model is kept."""
+    return place() / "compression" / Path(model).stem
+
+
 class Bench(Subject):
     """A model with its samples and reference answers, and the cells of its table."""
 
     def __init__(self, model: str, root: Path | None = None) -> None:
-        name = Path(model).stem
-        super().__init__(model, root or place() / "compression" / name, budget=_BUDGET)
-        self.model = name
+        super().__init__(model, root or root_of(model), budget=_BUDGET)
+        self.model = Path(model).stem
 
     @property
     def root(self) -> Path:

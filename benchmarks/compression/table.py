@@ -25,7 +25,7 @@ import msgspec
 from accel.errors import AccelError, VariantError
 from benchmarks.batching.rows import Where
 from benchmarks.compression import rows
-from benchmarks.compression.bench import Bench
+from benchmarks.compression.bench import Bench, root_of
 from benchmarks.compression.rows import Cell
 from benchmarks.compression.sittings import Clock, Sitting, is_done, settle, sit, sittings, spend
 from benchmarks.compression.ways import BACKENDS, MODELS, pairs, tuning_s, variant_of, ways
@@ -35,16 +35,28 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+class Benches:
+    """Models, each looked at when it is first asked for, so that the first is at work while others wait."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Bench | None] = {}
+
+    def get(self, model: str) -> Bench | None:
+        """None for a model that can't be looked at; why is said once."""
+        if model not in self._found:
+            try:
+                self._found[model] = Bench(model)
+            except AccelError as error:
+                say(f"{model}: {error}")
+                self._found[model] = None
+        return self._found[model]
+
+
 def benches(models: Sequence[str]) -> dict[str, Bench]:
-    """Every model that can be looked at; one that can't is said and left out."""
-    found = {}
-    for model in models:
-        try:
-            bench = Bench(model)
-            found[bench.model] = bench
-        except AccelError as error:
-            say(f"{model}: {error}")
-    return found
+    """Every model that something is prepared of, by its name; looking at a new one is no work for a quiet time."""
+    all_ = Benches()
+    begun = [model for model in models if (root_of(model) / "cells").is_dir()]
+    return {bench.model: bench for model in begun if (bench := all_.get(model)) is not None}
 
 
 def prepare(
@@ -62,17 +74,20 @@ def prepare(
     tuning: False leaves out what trains, which a busy machine gets nowhere with in the time it has.
     """
     end, ready = time.perf_counter() + 60 * minutes, 0
-    all_ = benches(models)
+    all_ = Benches()
     for telling in (True, False):
-        for model, way, backend in pairs(tuple(all_), telling=telling):
+        for model, way, backend in pairs(tuple(models), telling=telling):
             if backend not in backends or (tuning_s(way) and not tuning):
                 continue
             if time.perf_counter() > end:
                 say("the time is up; the same command goes on here")
                 return ready
+            bench = all_.get(model)
+            if bench is None:
+                continue
             begun = time.perf_counter()
             most_s = longest_s + tuning_s(way)
-            cell = all_[model].cell(way, backend, longest_s=most_s, again=again, stale=stale)
+            cell = bench.cell(way, backend, longest_s=most_s, again=again, stale=stale)
             ready += cell.outcome == "ready"
             took = time.perf_counter() - begun
             say(f"{model:10} {backend:12} {way.technique:44} {took:6.1f} s  {_told(cell)}")
