@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MOST_SAMPLES = 300
 _HEAVY = ("Conv", "MatMul", "Gemm")
 _PERCENTILES = (99.999, 99.99)
+_FINE = 32
 
 
 class Rung(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +43,10 @@ def switches(
         every = [*_nncf(technique, facts), *every]
     elif quantizer == "onnxruntime" and "method" in known:
         every = [*_onnxruntime(technique, facts, quantized), *every]
+    elif "bits" in known:
+        every = [*_weights(technique, quantizer)]
     elif "per_channel" in known:
-        every = [*_dynamic(technique)]
-    elif "bits" in known or "block" in known:
-        every = [*_weights(technique)]
+        every = [*_dynamic(technique, quantizer)]
     return tuple(r for r in every if r.fields.keys() <= known and _changes(technique, r.fields))
 
 
@@ -78,7 +79,13 @@ def _nncf(technique: Any, facts: Facts) -> Iterator[Rung]:
     yield Rung(what="ranges over all samples, not their mean", fields={"ranges": "minmax"})
 
 
-def _dynamic(technique: Any) -> Iterator[Rung]:
+def _dynamic(technique: Any, quantizer: str) -> Iterator[Rung]:
+    if quantizer == "openvino":
+        if technique.group_size > _FINE:
+            yield Rung(what=f"a scale for every {_FINE} activations", fields={"group_size": _FINE})
+        return
+    if quantizer != "onnxruntime":
+        return
     yield Rung(what="a scale for each output channel", fields={"per_channel": True})
     wanted = tuple(name for name in technique.operators if name in ("MatMul", "Gemm"))
     left = tuple(name for name in technique.operators if name not in wanted)
@@ -86,11 +93,22 @@ def _dynamic(technique: Any) -> Iterator[Rung]:
         yield Rung(what=f"only {', '.join(wanted)} in 8 bits", fields={"operators": wanted}, left_float=left)
 
 
-def _weights(technique: Any) -> Iterator[Rung]:
-    for name, finer in (("block", 32), ("group", 32)):
-        if getattr(technique, name, 0) > finer:
-            yield Rung(what=f"a scale for every {finer} weights", fields={name: finer})
-    yield Rung(what="8-bit weights", fields={"bits": 8})
+def _weights(technique: Any, quantizer: str) -> Iterator[Rung]:
+    """Finer scales, then what a tool can do beside; 8 bits instead of 4 last. Each tool knows only some of these."""
+    if quantizer == "inductor":
+        return
+    if technique.bits == 4 or quantizer == "onnxruntime":
+        if technique.block > _FINE:
+            yield Rung(what=f"a scale for every {_FINE} weights", fields={"block_size": _FINE})
+        yield Rung(what="weights with a zero point", fields={"symmetric": False})
+    if quantizer == "onnxruntime":
+        yield Rung(what="activations in float32", fields={"accuracy_level": 1})
+    elif technique.bits == 4:
+        yield Rung(what="activation-aware scales", fields={"awq": True})
+        yield Rung(what="the most sensitive fifth of the layers in 8 bits", fields={"ratio": 0.8})
+    if technique.bits == 4:
+        defaults = {"block_size": None, "awq": False, "ratio": 1.0, "accuracy_level": 4, "symmetric": True}
+        yield Rung(what="8-bit weights", fields={"bits": 8, **defaults})
 
 
 def _more_samples(technique: Any, samples: int) -> Iterator[Rung]:

@@ -7,7 +7,7 @@ import pytest
 from accel import plugins
 from accel.plugins import Named
 from accel.rescue.ladder import switches
-from tests.small_models import facts
+from tests.small_models import facts, machine
 
 
 def fields(name, quantizer, kind="convolutional", samples=500, quantized=None, **given):
@@ -53,7 +53,32 @@ def test_dynamic_quantization_leaves_convolutions_out():
     assert found == [{"per_channel": True}, {"operators": ("MatMul",)}]
 
 
-@pytest.mark.parametrize("quantizer", ["inductor", "onnxruntime", "openvino"])
-def test_every_rung_can_stand_in_a_recipe(quantizer):
-    for one in fields("quantize_static", quantizer, method="entropy" if quantizer == "onnxruntime" else "minmax"):
-        plugins.make("compression", Named("quantize_static", one))
+def test_weights_get_finer_scales_and_8_bits_last():
+    found = fields("quantize_weights", "onnxruntime", "transformer", bits=4, block_size=128)
+    assert found[0] == {"block_size": 32}
+    assert found[-1]["bits"] == 8
+    assert {"awq": True} in fields("quantize_weights", "openvino", "transformer", bits=4)
+    assert fields("quantize_weights", "openvino", "transformer", bits=8) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "given"),
+    [
+        ("quantize_static", "onnxruntime", {"method": "entropy", "operators": ["Add", "MatMul"]}),
+        ("quantize_static", "openvino", {"model_type": "none", "preset": "performance", "count": 16}),
+        ("quantize_static", "inductor", {"count": 16}),
+        ("quantize_dynamic", "onnxruntime", {"per_channel": False, "operators": ["Conv", "MatMul"]}),
+        ("quantize_dynamic", "openvino", {}),
+        ("quantize_weights", "onnxruntime", {"bits": 4, "block_size": 128}),
+        ("quantize_weights", "openvino", {"bits": 4, "block_size": 128}),
+        ("quantize_weights", "inductor", {}),
+    ],
+)
+def test_every_rung_can_stand_in_a_recipe_and_is_not_refused(name, target, given):
+    technique = plugins.make("compression", Named(name, given))
+    about = facts("transformer", MatMul=9, Add=3)
+    assert technique.fits(about, machine(), target) is None
+    rungs = switches(technique, target, about, quantized={"MatMul": 9, "Add": 3}, samples=500)
+    for rung in rungs:
+        made = plugins.make("compression", Named(name, {**given, **rung.fields}))
+        assert made.fits(about, machine(), target) is None, rung
