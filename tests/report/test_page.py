@@ -306,7 +306,8 @@ CHROMIUM = shutil.which("chromium")
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 def test_every_picture_comes_to_life_in_a_browser(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    path.write_text(page.render(rescued.conclusion(), example.traces()), encoding="utf-8")
+    every = msgspec.structs.replace(example.conclusion(), rescues=rescued.conclusion().rescues)
+    path.write_text(page.render(every, example.traces()), encoding="utf-8")
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
     more = ("--disable-component-update", "--disable-sync", "--window-size=1280,7000", "--virtual-time-budget=20000")
     done = subprocess.run(
