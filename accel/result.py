@@ -187,7 +187,8 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True):
     these, operator type behind the pair -> how many. conversions: steps between operators that only change dtype or
     layout, quantize and dequantize steps between 8-bit and float operators among them.
     weight_bytes, activation_bytes: bytes by dtype name; activations of one run, where all shapes are known.
-    islands: float operators that stand between operators in low precision, by type and name.
+    islands: float operators that multiply and stand between operators in low precision, by type and name.
+    between: all float operators that read what operators in low precision wrote, type -> how many.
     source: how this was read. notes: what couldn't be read, and why.
     """
 
@@ -198,6 +199,7 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True):
     weight_bytes: dict[str, int] = {}
     activation_bytes: dict[str, int] | None = None
     islands: tuple[str, ...] = ()
+    between: dict[str, int] = {}
     source: str
     calibration: Calibrated | None = None
     notes: tuple[str, ...] = ()

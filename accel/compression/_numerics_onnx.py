@@ -48,6 +48,7 @@ def numerics(backend: OnnxRuntime, folder: Path, asked: Asked, example: Arrays |
         conversions=graph.conversions(file),
         weight_bytes=weight_bytes(file),
         activation_bytes=ran,
+        between=graph.floats_between(),
         islands=graph.islands() if asked.kind in ("static", "") else (),
         source=f"the graph as ONNX Runtime rewrote it (optimization {level})",
         notes=(*_weight_only(proto), *_all_the_same(operators, asked), *_told(stored)),
@@ -248,6 +249,16 @@ class _Graph:
         inside = sorted(int(i) for i in between(starts, ends, onward))
         named = ((plain_type(self._nodes[i]), self._names.of(self._nodes[i])) for i in inside)
         return tuple(f"{kind} {name}" for kind, name in named if kind in HEAVY)[:_SHOWN]
+
+    def floats_between(self) -> dict[str, int]:
+        """Float operators that read numbers which an 8-bit operator wrote and which were made float for them."""
+        steps = (i for i, n in enumerate(self._nodes) if n.op_type == _DEQUANTIZE and self._is_written_low(n.input[0]))
+        readers = {r for i in steps for r in self._after(i) if self._nodes[r].op_type != _QUANTIZE}
+        return dict(Counter(plain_type(self._nodes[r]) for r in readers).most_common())
+
+    def _is_written_low(self, name: str) -> bool:
+        maker = self._made_by(name)
+        return maker is not None and maker.op_type != _QUANTIZE
 
     def _after(self, i: int) -> list[int]:
         return [r for o in self._nodes[i].output for r in self._readers.get(o, ())]

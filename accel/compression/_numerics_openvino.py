@@ -52,6 +52,7 @@ def numerics(backend: OpenVino, folder: Path, asked: Asked, example: Arrays | No
         conversions=ran.conversions(),
         weight_bytes=weight_bytes(network),
         activation_bytes=ran.written(network, example),
+        between=ran.floats_between(),
         islands=ran.islands() if asked.kind in ("static", "") else (),
         source="the execution graph of the compiled OpenVINO model",
         notes=(f"what doesn't run in 8 bits runs in {rest}",) if sixteen else (),
@@ -167,6 +168,20 @@ class _Ran:
         inside = sorted(int(n) for n in between(starts, ends, floats))
         found = [op for i in inside for op in self._origins(i) if op.get_type_name() in HEAVY]
         return tuple(f"{op.get_type_name()} {op.get_friendly_name()}" for op in found)[:_SHOWN]
+
+    def floats_between(self) -> dict[str, int]:
+        """Layers in float that read what an 8-bit layer that multiplies wrote, through inserted conversions."""
+        low = [i for i in range(len(self._layers)) if self._is_low(i) and self._told_type_is_heavy(i)]
+        readers = {r for i in low for r in self._beyond_steps(i) if not self._is_low(r)}
+        kinds = Counter(self._kind(r) for r in readers)
+        return {kind: n for kind, n in kinds.most_common() if kind not in ("Output", "FakeQuantize")}
+
+    def _beyond_steps(self, i: int) -> Iterator[int]:
+        for after in map(int, self._after(self._layers[i])):
+            if self._kind(after) in _STEPS:
+                yield from self._beyond_steps(after)
+            else:
+                yield after
 
     def _after(self, layer: Any) -> list[str]:
         targets = [t.get_node() for port in layer.outputs() for t in port.get_target_inputs()]

@@ -82,6 +82,8 @@ def _facts(numerics: Numerics) -> tuple[tuple[str, str], ...]:
         facts.append(("Q/DQ pairs not fused", f"{numerics.unfused}{f' ({around})' if around else ''}"))
     if numerics.conversions is not None:
         facts.append(("conversions of dtype or layout", str(numerics.conversions)))
+    if numerics.between:
+        facts.append(("in float behind 8 bits", ", ".join(f"{n} {kind}" for kind, n in numerics.between.items())))
     if numerics.weight_bytes:
         facts.append(("weights", _bytes(numerics.weight_bytes)))
     if numerics.activation_bytes:

@@ -105,6 +105,13 @@ def test_pairs_left_standing_are_counted_and_placed(record: StudyRecord) -> None
     assert single.what == "`int8`: 1 Q/DQ pair was not fused."
 
 
+def test_more_conversions_than_products_are_told(record: StudyRecord) -> None:
+    found = said(record, numerics(conv(25, 25), conversions=56, between={"HardSigmoid": 16, "Mul": 16}))
+    assert [f.what for f in found] == ["`int8`: 56 steps only change dtype or layout, for 25 products in 8 bits."]
+    assert found[0].why.startswith("Between them `HardSigmoid` (16) and `Mul` (16) compute in float; each way")
+    assert said(record, numerics(conv(25, 25), conversions=24)) == []
+
+
 def test_few_samples_are_said_once(record: StudyRecord) -> None:
     one, two = (numerics(conv(4, 4), calibration=Calibrated(items=9, few=True), conversions=i) for i in (0, 1))
     found = said(record, one, two)

@@ -117,6 +117,7 @@ def test_a_whole_network_in_8_bits(tmp_path: Path) -> None:
     assert (second["QLinearConv"], second["QGemm"], second["Conv"]) == (4, 1, 0)
     steps = sum(second[k] for k in ("QuantizeLinear", "DequantizeLinear", "Transpose", "ReorderInput", "ReorderOutput"))
     assert found.conversions == steps
+    assert found.between in ({}, {"GlobalAveragePool": 1})  # quantized too, or the one that reads what "four" wrote
 
 
 def test_bytes_of_weights_and_activations(tmp_path: Path) -> None:
@@ -327,6 +328,8 @@ def test_openvino_names_an_island_and_depthwise_ones(tmp_path: Path) -> None:
     assert conv.left == {"left in float by the quantizer": 1}
     assert (deep.total, deep.low, deep.left) == (1, 0, {"depthwise, left in float by the quantizer": 1})
     assert found.islands == ("Convolution middle",)
+    # `one` is read by `middle`, `three` by `deep`; OpenVINO calls both layers Convolution.
+    assert found.between == {"Convolution": 2}
     assert found.weight_bytes["float32"] >= (3 * 576 + 72) * 4  # here they are stored in float and rounded when loaded
     assert found.activation_bytes is not None
     assert sum(found.activation_bytes.values()) >= 2 * 512 + 2 * 4 * 512

@@ -25,7 +25,7 @@ def _of_variants(seen: Seen) -> Iterator[Finding]:
         if row.numerics is None or row.numerics in told or not _is_quantized(row):
             continue
         told.append(row.numerics)
-        for rule in (_share, _island, _unfused):
+        for rule in (_share, _island, _unfused, _conversions):
             yield from rule(row, row.numerics)
 
 
@@ -97,6 +97,20 @@ def _unfused(row: Row, numerics: Numerics) -> Iterator[Finding]:
         what=f"`{row.name}`: {numerics.unfused} Q/DQ {pairs} not fused{place}.",
         why="There the runtime rounds to 8 bits and back but computes in float: accuracy is lost and no time is won.",
         weight=47,
+    )
+
+
+def _conversions(row: Row, numerics: Numerics) -> Iterator[Finding]:
+    """As many steps that only convert as operators that gain: then 8 bits can be slower than float."""
+    low = sum(o.low for o in numerics.operators if o.type.lower() in _WORDS)
+    if not low or (numerics.conversions or 0) < low:
+        return
+    around = [f"`{kind}` ({n})" for kind, n in numerics.between.items()][:_MOST_NAMED]
+    floats = f"Between them {listed(around)} compute in float; each" if around else "Each"
+    yield Finding(
+        what=f"`{row.name}`: {numerics.conversions} steps only change dtype or layout, for {low} products in 8 bits.",
+        why=f"{floats} way there and back costs time, which can eat up what 8 bits save.",
+        weight=43,
     )
 
 
