@@ -7,6 +7,7 @@ them down again in fresh processes, so that the intervals hold what differs betw
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from accel.plugins import Named
 from accel.result import Result
 from accel.study.live import Live, Turn
 from accel.study.rounds import Rounds, Who, shuffled
+from accel.study.screening import allowed
 from benchmarks.compression.rows import Cell, Run, keep, load
 from benchmarks.compression.ways import BACKENDS, NONE, TELLING
 from benchmarks.subject import Ready, Subject, kept
@@ -34,6 +36,7 @@ _LEAST_S, _MOST_S, _CALLS = 0.6, 3.0, 8
 _OPEN_S = {"inductor": 12.0, "eager": 5.0}
 _OTHER_OPEN_S = 2.5
 _OVERHEAD_S = 0.4
+_LOOK_S = 120.0
 
 
 class Sitting(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,8 +84,8 @@ def _of_backend(cells: Sequence[Cell], telling: bool, wave: int) -> Iterator[Sit
         yield Sitting(base=base, candidates=chosen, telling=telling, wave=wave, part=part // MOST)
 
 
-def turns(cell: Cell, who: Who, block: int) -> list[Turn]:
-    """One request at a time, then batches of eight; as long as a slow model needs for some calls."""
+def turns(cell: Cell, who: Who, block: int, size: int = SIZE) -> list[Turn]:
+    """One request at a time, then batches of `size`; as long as a slow model needs for some calls."""
     item_s = cell.item_s or 0.0
     again = "-again" if who[1] == "repeat" else ""
     shared: dict[str, Any] = {"phase": "blocks", "trial": 1000 + block, "role": who[1], "block": block}
@@ -100,8 +103,8 @@ def turns(cell: Cell, who: Who, block: int) -> list[Turn]:
             run_id=f"{stem}-batch",
             target="batch",
             scenario=Named("offline"),
-            batching=Named("fixed", {"size": SIZE}),
-            duration_s=_seconds(_CALLS / 2 * SIZE * item_s),
+            batching=Named("fixed", {"size": size}),
+            duration_s=_seconds(_CALLS / 2 * size * item_s),
             **shared,
         ),
     ]
@@ -154,9 +157,12 @@ def sit(sitting: Sitting, bench: Subject, readies: dict[str, Ready], *, fresh: b
     Raises VariantError if the FP32 form itself fails: without it there is nothing to compare with.
     """
     dropped: dict[str, str] = {}
+    cells = {c.variant: c for c in sitting.cells}
 
     def opened(who: Who) -> Live:
-        return bench.live(readies[who[0]].prepared, f"sitting-{who[1]}")
+        live = bench.live(readies[who[0]].prepared, f"sitting-{who[1]}")
+        cells[who[0]] = msgspec.structs.replace(cells[who[0]], item_s=looked(live, bench))
+        return live
 
     with Rounds(opened, fresh=fresh) as rounds:
         for block in sitting.blocks:
@@ -165,7 +171,7 @@ def sit(sitting: Sitting, bench: Subject, readies: dict[str, Ready], *, fresh: b
             left = [who for who in entrants(sitting) if who[0] not in dropped]
             for who in shuffled(left, seed=bench.record.seed, block=block):
                 try:
-                    _take(rounds, who, _cell_of(sitting, who), bench, readies[who[0]], block)
+                    _take(rounds, who, cells, bench, readies[who[0]], block)
                 except VariantError as error:
                     if who[1] != "candidate":
                         raise
@@ -173,10 +179,17 @@ def sit(sitting: Sitting, bench: Subject, readies: dict[str, Ready], *, fresh: b
     return dropped
 
 
-def _take(rounds: Rounds, who: Who, cell: Cell, bench: Subject, ready: Ready, block: int) -> None:
+def _take(rounds: Rounds, who: Who, cells: dict[str, Cell], bench: Subject, ready: Ready, block: int) -> None:
     with rounds.turn(who) as live:
-        for turn in turns(cell, who, block):
+        for turn in turns(cells[who[0]], who, block, allowed(live.sizes, SIZE)):
             live.run(turn, reference=bench.reference, check_limit=ready.check_limit, common=bench.result)
+
+
+def looked(live: Live, bench: Subject) -> float:
+    """Seconds an item takes now, in a batch: what was seen while preparing may have been seen on a busy machine."""
+    size = allowed(live.sizes, SIZE)
+    ids, out = list(bench.context.reference_ids)[:size], bench.folder.log / "look.npz"
+    return min(live.answer(ids, size, out, timeout_s=_LOOK_S) for _ in range(2)) / max(1, len(ids))
 
 
 def with_runs(cell: Cell, bench: Subject) -> Cell:
@@ -186,7 +199,9 @@ def with_runs(cell: Cell, bench: Subject) -> Cell:
     runs, _ = load_runs(results, folder)
     found = tuple(one for run in runs if (one := as_run(run)) is not None)
     effective = next((r.effective for r in reversed(results) if r.effective is not None), None)
-    return msgspec.structs.replace(cell, runs=found, effective=effective)
+    rates = [r.value for r in found if r.target == "batch"]
+    item_s = 1 / statistics.median(rates) if rates else cell.item_s
+    return msgspec.structs.replace(cell, runs=found, effective=effective, item_s=item_s)
 
 
 def as_run(run: AnyRun) -> Run | None:
