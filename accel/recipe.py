@@ -296,9 +296,15 @@ def _sentence(error: msgspec.ValidationError) -> str:
 
 
 def _label(part: Named) -> str:
+    """A plug-in and its fields in one word; of a file, only its own name.
+
+    >>> _label(Named("fine_tune", {"by": "/models/tune.py:run", "seconds": 30}))
+    'fine_tune-by-tune.py_run-seconds-30'
+    """
     words = [part.name]
     for key, value in sorted(part.fields.items()):
-        words += [key, value if isinstance(value, str) else json.dumps(value, separators=(".", "."))]
+        text = value if isinstance(value, str) else json.dumps(value, separators=(".", "."))
+        words += [key, text.rpartition("/")[2] if ".py:" in text else text]
     return re.sub(r"[^A-Za-z0-9._+-]+", "_", "-".join(words))
 
 
