@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from accel import plugins
 from accel.analysis.comparison import MIN_EFFECTS
+from accel.compression._calibration import FEW
 from accel.measurement.noise import TABLE
 from accel.report.quiet import WITNESSES
+from accel.rescue.choice import ENOUGH_KEPT
+from accel.samples.split import split
 from accel.study.profiles import PROFILES
 from tests.validation import bugs, catalogue
 
@@ -43,6 +47,20 @@ def test_the_table_of_profiles_is_the_one_that_runs(name: str) -> None:
     assert f"| {blocks} | {one.confirmations} |" in line
     assert f"| {one.measure_s:g} s |" in line
     assert line.endswith(f"| {100 * MIN_EFFECTS[name]:g} % | {100 * one.resolution:g} % |")
+
+
+def test_the_table_of_techniques_names_every_one_that_is_there() -> None:
+    table = TEXT.partition("## Compression")[2].partition("\n\n")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(plugins.names("compression"))
+
+
+def test_the_parts_of_the_samples_are_as_large_as_it_says() -> None:
+    parts = split(100_000, seed=0)
+    assert (len(parts.calibration), len(parts.validation)) == (300, 1000)
+    assert "(15 %, at most 300)" in TEXT
+    assert "(15 %, at most 1000)" in TEXT
+    assert f"Fewer than {FEW} calibration items" in TEXT
+    assert f"{100 * ENOUGH_KEPT:.0f} % of the time that 8 bits had saved" in TEXT
 
 
 def test_every_experiment_that_is_named_is_there_and_every_one_is_named() -> None:
