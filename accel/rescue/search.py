@@ -111,9 +111,17 @@ class Search:
             kept=share,
             self_check_error=self._self_check,
             clean_error=None if found is None else clean_error(self.bench, found),
-            said=told(self.bench.variant.name, self.steps.done, found, kept=share),
+            said=told(self.bench.variant.name, self.steps.done, found, kept=share) + self._unchecked(),
             seconds=self._clock() - self._begun,
             complete=not self._stopped,
+        )
+
+    def _unchecked(self) -> str:
+        if self._self_check is None or self._self_check <= _SELF_CHECK_LIMIT:
+            return ""
+        return (
+            " Types, blocks and nodes weren't tried: the quantized graph with all of them in float doesn't answer like "
+            f"the float model (relative error {self._self_check:.2g})."
         )
 
     def _done(self) -> bool:

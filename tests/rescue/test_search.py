@@ -122,6 +122,16 @@ def test_no_improvement_is_a_result(tmp_path):
     assert {"switch", "types", "nodes"} <= {step.kind for step in found.steps}
 
 
+def test_a_rewired_graph_that_fails_its_self_check_ranks_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "switches", lambda *a, **k: ())
+    monkeypatch.setattr("accel.rescue.ablate_onnx.OnnxAblation.self_check_error", 0.3)
+    found, _ = run(tmp_path, {"operators": ALL})
+    assert [step.kind for step in found.steps] == ["start"]
+    assert found.chosen is None
+    assert found.self_check_error == 0.3
+    assert "doesn't answer like the float model (relative error 0.3)" in found.said
+
+
 def test_a_form_that_cannot_be_made_is_a_failed_step(tmp_path):
     def judge(rows):
         raise ValueError("the metric broke\nand more")
