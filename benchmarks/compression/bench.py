@@ -19,7 +19,7 @@ from accel.study.artefacts import find_prepared, remember
 from accel.study.budget import BudgetEnded
 from accel.study.missing import NotTried
 from benchmarks.compression.rows import Cell, Outcome, keep, load
-from benchmarks.compression.ways import Way, portable, variant_of
+from benchmarks.compression.ways import Way, portable, variant_of, ways
 from benchmarks.subject import ROOT, Ready, Subject, place
 
 _BUDGET = "4h"
@@ -104,6 +104,11 @@ class Bench(Subject):
             "notes": tuple(tidy(note) for note in prepared.notes),
             "item_s": took / max(1, len(self.context.reference_ids)),
         }
+
+    def is_stale(self, cell: Cell) -> bool:
+        """True if what makes this artefact has changed since it was made."""
+        row = next((w for w in ways(self.model) if w.technique == cell.technique), None)
+        return row is None or cell.key != self.key(variant_of(row, cell.backend))
 
     def prepared(self, variant: str) -> Ready:
         """An artefact that a cell says is ready."""

@@ -40,6 +40,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: of everything the artefact depends on; runs of another key are not this cell's.
     probe: a speed probe: its accuracy was given away and not won back, so it can't win.
     failed_runs: why it couldn't be timed although it was ready.
+    stale: the techniques' source has changed since the artefact was made.
     """
 
     model: str
@@ -61,6 +62,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     item_s: float | None = None
     runs: tuple[Run, ...] = ()
     failed_runs: str = ""
+    stale: bool = False
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):

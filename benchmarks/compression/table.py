@@ -153,7 +153,7 @@ def collect(all_: dict[str, Bench], reports: Path) -> None:
             evaluation=len(bench.context.reference_ids),
             calibration=record.calibration_count,
             accuracy_drop=record.accuracy_drop,
-            cells=tuple(cells),
+            cells=tuple(msgspec.structs.replace(c, stale=c.outcome == "ready" and bench.is_stale(c)) for c in cells),
             unprepared=tuple(
                 (way.technique, backend)
                 for backend in BACKENDS

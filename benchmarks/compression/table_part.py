@@ -112,6 +112,8 @@ def models(tables: Sequence[Table]) -> list[str]:
             continue
         flagged, runs = disturbed(table.cells)
         beside = f" {flagged} of {runs} runs were flagged as disturbed." if flagged else ""
+        old = sum(x.cell.stale for x in found)
+        beside += f" {old} of {len(found)} artefacts were made before the last change of accel's source." if old else ""
         body = [_row(x, _plain_bytes(table, x.cell.backend)) for x in found]
         head = ["technique", "backend", "one at a time", "in batches of 8", "outputs", "size", "runs as"]
         parts += [f"### {words.title(table.model)}", words.weights(table) + beside, words.grid(head, body)]
