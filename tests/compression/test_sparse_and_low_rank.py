@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from accel import plugins  # noqa: E402
-from accel.compression._torch_svd import decompose, ranks  # noqa: E402
+from accel.compression._torch_svd import decompose, ranks, split  # noqa: E402
 from accel.compression.prune_2_4 import pattern  # noqa: E402
 from accel.compression.prune_magnitude import zero_smallest  # noqa: E402
 from accel.errors import VariantError  # noqa: E402
@@ -127,13 +127,13 @@ class Wide(nn.Module):
 @given(rank=st.integers(1, 8))
 def test_a_matrix_of_known_rank_is_split_exactly(rank, tmp_path_factory):
     model = model_of(seeded(lambda: Wide(rank)), images(8), tmp_path_factory.mktemp("m"))
-    split = apply("low_rank", model, energy=1.0, round_to=1)
-    module = split.as_form("torch").module
+    halved = apply("low_rank", model, energy=1.0, round_to=1)
+    module = halved.as_form("torch").module
     assert [module.conv[0].out_channels, module.dense[0].out_features] == [rank, rank]
-    whole, found = (m.as_form("torch")(images(8))["output"] for m in (model, split))
+    whole, found = (m.as_form("torch")(images(8))["output"] for m in (model, halved))
     torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
     # Parameters by hand: rank x (24 + 72) and rank x (40 + 24), and the biases.
-    assert split.facts.parameters == rank * (96 + 64) + 24 + 40
+    assert halved.facts.parameters == rank * (96 + 64) + 24 + 40
 
 
 def test_what_full_rank_would_cost_more_is_left_whole(tmp_path):
@@ -172,8 +172,8 @@ def test_energy_by_hand():
 @pytest.mark.parametrize("flops", [0.2, 0.5])
 def test_a_share_of_the_multiply_accumulates_is_reached(flops, tmp_path):
     model = model_of(seeded(Residual), images(), tmp_path)
-    split = apply("low_rank", model, flops=flops, round_to=1)
-    left = split.facts.macs_per_item / model.facts.macs_per_item
+    halved = apply("low_rank", model, flops=flops, round_to=1)
+    left = halved.facts.macs_per_item / model.facts.macs_per_item
     # One singular value of the largest layer is 320 of 19296 a position.
     assert 1 - flops - 0.05 <= left <= 1 - flops + 0.005
 
@@ -196,8 +196,8 @@ def test_shared_grouped_and_fused_layers_are_left_alone(tmp_path):
         def forward(self, x):
             return self.free(self.fused(self.two(self.one(x))[:, None])[:, 0])
 
-    split = apply("low_rank", model_of(seeded(Mixed), rows(), tmp_path), rank=2)
-    assert "1 of 1 layers split in two at rank 2" in split.notes[-1]
+    halved = apply("low_rank", model_of(seeded(Mixed), rows(), tmp_path), rank=2)
+    assert "1 of 1 layers split in two at rank 2" in halved.notes[-1]
 
 
 def test_rank_and_flops_exclude_each_other():
@@ -209,3 +209,17 @@ def test_rank_and_flops_exclude_each_other():
     )
     assert refusal is not None
     assert "one of them" in refusal.next_step
+
+
+@pytest.mark.parametrize("shape", [(24, 40), (40, 24)])
+def test_the_halves_are_the_best_approximation(shape):
+    """Eckart and Young: the truncated singular value decomposition, here by numpy."""
+    form = TorchForm.from_names(nn.Sequential(nn.Linear(shape[1], shape[0])), ["input"])
+    with torch.no_grad():
+        weight = form.module[0].weight.copy_(low(20, *shape)).numpy().astype(float)
+    (layer,) = decompose(form, {"input": np.zeros((2, shape[1]), np.float32)})
+    left, values, right = np.linalg.svd(weight)
+    np.testing.assert_allclose(layer.values[:20], values[:20], rtol=1e-5)
+    split(form.module, layer, 6)
+    found = (form.module[0][1].weight @ form.module[0][0].weight).detach().numpy()
+    np.testing.assert_allclose(found, left[:, :6] * values[:6] @ right[:6], atol=1e-4)
