@@ -232,7 +232,7 @@ class _Graph:
     def conversions(self, file: Any) -> int:
         """Steps that only change dtype or layout: Q and DQ between 8-bit and float operators, and what was inserted."""
         standing = self._standing()
-        quantize = {self._maker[self._nodes[i].input[0]] for i in standing if self._nodes[i].input[0] in self._maker}
+        quantize = {i for i in range(len(self._nodes)) if self._after(i) and set(self._after(i)) <= standing}
         steps = [i for i, n in enumerate(self._nodes) if n.op_type in (_QUANTIZE, _DEQUANTIZE)]
         alone = [i for i in steps if i not in standing | quantize and self._nodes[i].input[0] not in self._constants]
         now = Counter(n.op_type for n in self._nodes)

@@ -130,7 +130,7 @@ class _Ran:
     def unfused(self) -> Counter[str]:
         """FakeQuantize steps that run by themselves and leave float numbers, by the type of the layer behind."""
         rounding = [i for i in self._alone() if not self._writes_low(i)]
-        return Counter(self._kind(int((self._after(self._layers[i]) or [str(i)])[0])) for i in rounding)
+        return Counter(self._kind(next(self._beyond_steps(i), i)) for i in rounding)
 
     def _alone(self) -> list[int]:
         return [i for i in range(len(self._layers)) if self._kind(i) == "FakeQuantize" and i not in self._fixed]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from accel.analysis.conclusion import Conclusion
 from accel.report import page
 from accel.report.jsonout import as_json
 from accel.report.numerics import parts, told
-from accel.result import Calibrated, Numerics, OperatorPrecision
+from accel.result import Calibrated, Numerics, OperatorPrecision, Result
 from tests.report import example
 
+ROOT = Path(__file__).parents[2]
 INT8 = Numerics(
     operators=(
         OperatorPrecision(type="Conv", total=5, low=3, left={"depthwise: excluded by name": 2}, names=("a", "b")),
@@ -79,3 +82,11 @@ def test_the_lines_of_a_terminal() -> None:
 def test_other_programs_read_it_too() -> None:
     row = msgspec.json.decode(as_json(given(INT8)))["rows"][0]
     assert row["numerics"]["operators"][0]["left"] == {"depthwise: excluded by name": 2}
+
+
+def test_results_of_before_are_still_read() -> None:
+    (old, *_) = sorted((ROOT / "reports" / "sample" / "digits" / "runs").glob("*.json"))
+    read = Result.load(old)
+    assert read.numerics is None or "numerics" in old.read_text()
+    new = msgspec.structs.replace(read, numerics=INT8)
+    assert msgspec.json.decode(msgspec.json.encode(new), type=Result).numerics == INT8
