@@ -14,7 +14,7 @@ from accel.errors import InputError, VariantError
 from accel.model import Signature, Source
 from accel.plugins import Named
 from accel.recipe import Variant
-from accel.result import SetUp
+from accel.result import Numerics, SetUp
 from accel.samples import Samples
 from accel.study import prepare_child
 from accel.study.folder import StudyFolder
@@ -144,7 +144,11 @@ def test_preparing_builds_an_artefact_and_keeps_each_step_apart(
         "compressing with quantize_dynamic",
         "converting to onnx",
         "compiling for onnxruntime",
+        "reading what computes in 8 bits",
     ]
+    numerics = msgspec.convert(reply["numerics"], Numerics)
+    assert sum(o.low for o in numerics.operators) > 0
+    assert sum(o.total for o in numerics.operators) >= sum(o.low for o in numerics.operators)
 
 
 def test_a_form_that_cannot_be_had_is_a_reason(folder: StudyFolder, source: Source, tmp_path: Path) -> None:
