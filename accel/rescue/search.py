@@ -153,9 +153,10 @@ class Search:
     def _switches(self) -> None:
         """One setting after another on top of those that helped, until a form passes.
 
-        A form that is only within the limit, unresolved, doesn't end it: the other settings cost little and may answer
-        better. One that is acceptable but keeps too little of the time isn't built on: a later rung leaves less.
+        A form that is only within the limit, unresolved, is followed by two more: another setting may answer better.
+        One that is acceptable but keeps too little of the time isn't built on: a later rung leaves less.
         """
+        more = _REFINEMENTS
         technique = self._technique(self.start.compression)
         for rung in switches(
             technique,
@@ -166,8 +167,9 @@ class Search:
         ):
             compression = self.bench.with_fields(self.base.compression, rung.fields)
             step = self._attempt(rung.what, "switch", compression, rung.left_float)
-            if step is None or (step.outcome == "passes" and self._done()):
+            if step is None or (self._done() and (step.outcome == "passes" or not more)):
                 return
+            more -= self._done()
             if better(step, self.base) and (not step.acceptable or good_enough(step, self.start)):
                 self.base = step
 

@@ -227,3 +227,19 @@ def test_the_sentence_names_what_changed():
     assert "method = minmax" in said
     assert "keeping all of" in told("v", [start, chosen], chosen, kept=1.2)
     assert "83 %" in said
+
+
+def test_an_unsettled_form_is_followed_by_two_more_settings(tmp_path):
+    """Every form is within the limit but unsettled: the first, and two more."""
+
+    def judge(rows):
+        from accel.result import Quality
+
+        judge.asked += 1
+        fails = judge.asked == 1
+        return Quality(outcome="fails" if fails else "unresolved", rule="", value=0.5 if fails else 0.9)
+
+    judge.asked = 0
+    found, _ = run(tmp_path, {"operators": ALL}, judge=judge, within=lambda quality: True)
+    assert [step.kind for step in found.steps].count("switch") == 3
+    assert "unresolved" in found.said
