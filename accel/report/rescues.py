@@ -12,7 +12,7 @@ from accel.report import words
 from accel.rescue.record import Rescue, Step
 
 _KINDS = {
-    "start": "as it was",
+    "start": "the variant that failed",
     "switch": "a setting",
     "types": "operator types in float",
     "blocks": "blocks in float",
@@ -143,7 +143,8 @@ def _tried(step: Step, chosen: bool) -> Tried:
 def _lost(step: Step) -> str:
     """Points against the reference, or the distance to it."""
     if step.drop is not None:
-        return f"{-100 * step.drop:+.2g} points".replace("-", "−")
+        # The sum turns a negative zero into a positive one.
+        return f"{-100 * step.drop + 0.0:+.2g} points".replace("-", "−")
     return "" if step.distance_db is None else f"{step.distance_db:.1f} dB"
 
 

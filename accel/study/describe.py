@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from accel.analysis.conclusion import StudyRecord
-from accel.study.budget import turn_s
+from accel.study.budget import Budget, turn_s
 from accel.study.max_qps import MOST
 from accel.study.missing import why_not
 from accel.study.options import Options
@@ -46,6 +46,10 @@ def _spent(profile: Profile, budget_s: float, *, online: bool) -> list[str]:
         f"  a block of {2 + profile.finalists} turns: about {show_seconds(_block_s(profile, online=online))}; a slow "
         "model's is longer, and then fewer are made",
     ]
+    rescue_s = Budget(budget_s).rescues_until_s(profile, 0.0)
+    lines.append(
+        f"  quantized variants that lose their accuracy are rescued after screening, in up to {show_seconds(rescue_s)}"
+    )
     if profile.search_share and online:
         lines.append(
             f"  the highest rate: up to {MOST} trials a variant of {show_seconds(profile.search_s)} or "

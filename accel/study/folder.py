@@ -24,7 +24,8 @@ class StudyFolder:
     study.json    what was asked, of what, where     runs/     one JSON and one .npz a run
     samples/      the materialised inputs             log/      what the children printed
     reference/    the reference's outputs             winner/   artefacts: recommended ones, baseline
-    model/        stored objects and converted forms  report.html
+    model/        stored objects and converted forms  rescues/  what was tried for variants that lost accuracy
+    report.html
     """
 
     def __init__(self, root: Path) -> None:

@@ -111,7 +111,7 @@ def _axes(points: list[dict[str, Any]], measure: str) -> tuple[Any, Any]:
     x = alt.X("x:Q", scale=alt.Scale(domain=[left - room, right + room], nice=False, zero=False), axis=x_axis)
     bottom, top = _span(points)
     title = "points against the reference (bent scale)" if measure == "points" else "SQNR, dB (median)"
-    y_axis = alt.Axis(title=f"{title}, validation part", format="~r", labelOverlap=False)
+    y_axis = alt.Axis(title=title, format="~r", labelOverlap=False)
     if measure != "points":
         return x, alt.Y("y:Q", scale=alt.Scale(domain=[bottom, top], zero=False, nice=False), axis=y_axis)
     y_axis.values = [v for v in _TICKS if bottom <= v <= top]
