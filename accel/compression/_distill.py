@@ -99,9 +99,9 @@ class Lesson:
         optimizer = torch.optim.AdamW(weights, lr=self._rate, weight_decay=0.0)
         share, until_s, said = 0.0, _TRAIN_UNTIL * self._asked.seconds, 0
         while share < 1 and self.steps < self._asked.steps and self._clock() - begun < until_s:
-            if share * 20 >= said:
-                told(f"fine-tuning by distillation, {share:.0%}, held-back error {best.error:.3g} at best")
-                said = int(share * 20) + 1
+            if share * 10 >= said:
+                told(f"fine-tuning by distillation, {100 * share:.0f} %, held-back error {best.error:.3g} at best")
+                said = int(share * 10) + 1
             for group in optimizer.param_groups:
                 group["lr"] = self._rate * _scheduled(share)
             self._step(optimizer, weights)
