@@ -1,4 +1,4 @@
-"""A whole study of a small network that collapses in 8 bits: it is rescued, judged where nothing was chosen by, resumed.
+"""A whole study of a small network that collapses in 8 bits: rescued, judged where nothing was chosen by, resumed.
 
 The collapse is planted as in attention: the sum with a mask of -1e5 spans so wide a range that 8 bits hold nothing
 else, and softmax turns what was masked into nothing.
