@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -79,7 +78,7 @@ def _converted(form: Any, model: Model, calibration: Calibration) -> Any:
 
 
 def _channels_last(module: Any) -> Any:
-    """A copy that keeps images channel by channel last, as the 8-bit kernels do.
+    """The module fed with images whose channels lie last, as the 8-bit kernels want them; its weights stay as they lie.
 
     Without it, inductor was seen to assert on a depthwise network ("expected size 32==32, stride 1==1024 at dim=1").
     """
@@ -88,7 +87,7 @@ def _channels_last(module: Any) -> Any:
     class ChannelsLast(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.inner = copy.deepcopy(module).to(memory_format=torch.channels_last)
+            self.inner = module
 
         def forward(self, *tensors: Any) -> Any:
             last = torch.channels_last
