@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Set
+from collections.abc import Collection, Iterable, Set
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -63,21 +63,21 @@ class OnnxAblation:
         return found
 
     def saved_ms(self) -> dict[str, float]:
-        names = [name for name, _ in self.nodes]
-        before, after = (self._profiled(path, names) for path in (self._float, self._quantized))
-        return {name: before.get(name, 0.0) - after.get(name, 0.0) for name in names if name in before}
+        owners = kernel_owners(self.parts)
+        before, after = (self._profiled(path, owners) for path in (self._float, self._quantized))
+        return {name: before[name] - after.get(name, 0.0) for name, _ in self.nodes if name in before}
 
     def _run(self, model: Any) -> dict[str, npt.NDArray[Any]]:
         session = _session(model, self._threads)
         names = [output.name for output in session.get_outputs()]
         return joined([dict(zip(names, session.run(names, batch), strict=True)) for batch in self._batches])
 
-    def _profiled(self, path: Path, names: list[str]) -> dict[str, float]:
+    def _profiled(self, path: Path, owners: dict[str, str]) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:
             session = _session(str(path), self._threads, profile=f"{folder}/profile")
             for _ in range(_PROFILED_RUNS):
                 session.run(None, self._batches[0])
-            return by_node(json.loads(Path(session.end_profiling()).read_text()), names)
+            return by_node(json.loads(Path(session.end_profiling()).read_text()), owners)
 
 
 def _session(model: Any, threads: int, profile: str | None = None) -> Any:
@@ -93,29 +93,40 @@ def _session(model: Any, threads: int, profile: str | None = None) -> Any:
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def by_node(events: list[dict[str, Any]], names: list[str]) -> dict[str, float]:
-    """Median milliseconds a run of each node in ONNX Runtime's profile, by the name it had before optimizing.
+def kernel_owners(parts: Parts) -> dict[str, str]:
+    """By the name of any node or of what it writes: the quantized node whose time it counts to.
 
-    Fused kernels are named after one of their nodes, with something before or after it; their time is that node's.
+    ONNX Runtime fuses an activation into the operator before it and names the kernel after either, or after the tensor
+    written. What isn't quantized itself counts to the quantized node before it: in both graphs, so that it cancels.
     """
+    quantized = {name for name, _ in parts.nodes}
+    owners: dict[str, str] = {}
+    for node in parts.reference.graph.node:
+        owner = node.name if node.name in quantized else next((owners[i] for i in node.input if i in owners), None)
+        if owner is not None:
+            owners |= dict.fromkeys((node.name, *(name for name in node.output if name)), owner)
+    return owners
+
+
+def by_node(events: list[dict[str, Any]], owners: dict[str, str]) -> dict[str, float]:
+    """Median milliseconds a run in ONNX Runtime's profile, summed by the node that `owners` counts a kernel to."""
     found: dict[str, list[float]] = defaultdict(list)
     for event in events:
         if event.get("cat") == "Node" and str(event["name"]).endswith("_kernel_time"):
             found[str(event["name"]).removesuffix("_kernel_time")].append(float(event["dur"]) / _US_PER_MS)
-    known = set(names)
     spent: dict[str, float] = defaultdict(float)
     for name, times in found.items():
-        original = name if name in known else _origin(name, known)
+        original = _origin(name, owners)
         if original is not None:
-            spent[original] += float(np.median(times))
+            spent[owners[original]] += float(np.median(times))
     return dict(spent)
 
 
-def _origin(name: str, known: set[str]) -> str | None:
-    """The longest known name inside a fused kernel's name.
+def _origin(name: str, known: Collection[str]) -> str | None:
+    """The longest known name that a kernel's name begins with, as optimizers write it.
 
     >>> _origin("fused conv1_nchwc", {"conv1", "conv"})
     'conv1'
     """
-    inside = [one for one in known if one in name]
-    return max(inside, key=len) if inside else None
+    bare = name.removeprefix("fused ")
+    return max((one for one in known if bare == one or bare.startswith((f"{one}_", f"{one}/"))), key=len, default=None)

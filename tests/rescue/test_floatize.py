@@ -157,3 +157,14 @@ def test_nodes_of_a_tensor_that_reaches_infinity_are_no_nodes(plain, tmp_path):
     feed = {"x": samples().inputs["x"][:8]}
     clean = run(str(made.clean(["raise", "lower"])), feed)
     assert np.allclose(run(floatize(parts, frozenset()), feed), clean, atol=1e-6)
+
+
+def test_the_time_of_every_quantized_node_is_known_however_the_runtime_names_its_kernels(network):
+    """NCHWc kernels are named after the tensor that the folded ReLU writes."""
+    from accel.rescue.ablate_onnx import OnnxAblation, kernel_owners
+
+    made, feed = network
+    owners = kernel_owners(made.parts)
+    assert owners["relu1"] == owners["r1"] == "conv1"
+    saved = OnnxAblation(made.parts, made.source, made.path, [feed], threads=1).saved_ms()
+    assert saved.keys() >= {"conv1", "conv2", "dense"}

@@ -116,7 +116,10 @@ def test_time_by_node_is_summed_over_the_names_a_fused_kernel_carries():
         {"cat": "Node", "name": "reorder_kernel_time", "dur": 9000},
         {"cat": "Session", "name": "model_run", "dur": 99000},
     ]
-    assert by_node(events, ["conv1", "conv12"]) == {"conv1": 2.0, "conv12": 4.0}
+    owners = {"conv1": "conv1", "conv12": "conv12", "conv": "other", "r": "conv1"}
+    assert by_node(events, owners) == {"conv1": 2.0, "conv12": 4.0}
+    relu = [{"cat": "Node", "name": "r_nchwc_kernel_time", "dur": 500}]
+    assert by_node(events + relu, owners)["conv1"] == 2.5
 
 
 def test_rough_times_are_paired_and_alternate():
