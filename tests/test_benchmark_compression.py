@@ -186,7 +186,7 @@ def test_the_same_refusal_is_one_row() -> None:
 
 def test_what_was_not_timed_is_listed() -> None:
     text = "\n".join(table_part.missing([table(cell("none"), cell("low_rank", runs=()))]))
-    assert "Prepared, but there was no time to measure them: MiniLM `low_rank` on onnxruntime." in text
+    assert "Prepared, but there was no time to measure them:\n- MiniLM on onnxruntime: `low_rank`" in text
 
 
 def test_random_weights_are_labelled() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from accel.result import write_atomically
 from accel.study import cache
 from accel.study.artefacts import find_prepared, remember
 from accel.study.budget import BudgetEnded
-from accel.study.missing import NotTried
+from accel.study.missing import NotTried, why_not
 from benchmarks.compression.rows import Cell, Outcome, keep, load
-from benchmarks.compression.ways import Way, portable, variant_of, ways
+from benchmarks.compression.ways import BACKENDS, Way, portable, variant_of, ways
 from benchmarks.subject import ROOT, Ready, Subject, place
 
 _BUDGET = "4h"
@@ -58,6 +59,20 @@ class Bench(Subject):
         there = load(self.root, variant.name)
         if there is not None and self._good(there, variant, again=again, stale=stale):
             return there
+        return self._kept(way, backend, lambda: self._made(variant, longest_s))
+
+    def refusals(self) -> list[Cell]:
+        """The cells of all pairs that aren't tried: to know that, nothing has to be made."""
+        found = []
+        for backend in BACKENDS:
+            for way in ways(self.model):
+                refusal = why_not(variant_of(way, backend), self.record.facts, self.machine)
+                if refusal is not None:
+                    found.append(self._kept(way, backend, partial(_why, refusal, "failed", 0.0)))
+        return found
+
+    def _kept(self, way: Way, backend: str, made: Callable[[], dict[str, Any]]) -> Cell:
+        variant = variant_of(way, backend)
         common: dict[str, Any] = {
             "model": self.model,
             "technique": way.technique,
@@ -67,7 +82,7 @@ class Bench(Subject):
             "key": self.key(variant),
             "probe": is_probe(way.compression),
         }
-        cell = Cell(**common, **self._made(variant, longest_s))
+        cell = Cell(**common, **made())
         keep(self.root, cell)
         return cell
 

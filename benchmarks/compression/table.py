@@ -36,16 +36,22 @@ def say(text: str) -> None:
 
 
 class Benches:
-    """Models, each looked at when it is first asked for, so that the first is at work while others wait."""
+    """Models, each looked at when it is first asked for, so that the first is at work while others wait.
 
-    def __init__(self) -> None:
+    refusing: write the cells of what isn't tried, which nothing has to be made for.
+    """
+
+    def __init__(self, *, refusing: bool = False) -> None:
+        self._refusing = refusing
         self._found: dict[str, Bench | None] = {}
 
     def get(self, model: str) -> Bench | None:
         """None for a model that can't be looked at; why is said once."""
         if model not in self._found:
             try:
-                self._found[model] = Bench(model)
+                self._found[model] = bench = Bench(model)
+                if self._refusing:
+                    say(f"{model}: {len(bench.refusals())} pairs are refused")
             except AccelError as error:
                 say(f"{model}: {error}")
                 self._found[model] = None
@@ -74,7 +80,7 @@ def prepare(
     tuning: False leaves out what trains, which a busy machine gets nowhere with in the time it has.
     """
     end, ready = time.perf_counter() + 60 * minutes, 0
-    all_ = Benches()
+    all_ = Benches(refusing=True)
     for telling in (True, False):
         for model, way, backend in pairs(tuple(models), telling=telling):
             if backend not in backends or (tuning_s(way) and not tuning):

@@ -166,12 +166,20 @@ def missing(tables: Sequence[Table]) -> list[str]:
         parts += ["## Failed", about, words.grid(["technique", "backend", "models", "why"], failed)]
     untimed = [c for c in cells if c.outcome == "ready" and not c.runs and not c.failed_runs]
     if untimed:
-        said = "; ".join(f"{words.title(c.model)} `{c.technique}` on {c.backend}" for c in untimed)
-        parts += ["## Not timed", f"Prepared, but there was no time to measure them: {said}."]
-    unprepared = [f"{words.title(t.model)} `{way}` on {backend}" for t in tables for way, backend in t.unprepared]
+        said = _gathered([(c.model, c.backend, c.technique) for c in untimed])
+        parts += ["## Not timed", "Prepared, but there was no time to measure them:", said]
+    unprepared = [(t.model, backend, way) for t in tables for way, backend in t.unprepared]
     if unprepared:
-        parts += ["## Not prepared", f"Nobody has got to these pairs yet: {'; '.join(unprepared)}."]
+        parts += ["## Not prepared", "Nobody has got to these pairs yet:", _gathered(unprepared)]
     return parts
+
+
+def _gathered(pairs: Sequence[tuple[str, str, str]]) -> str:
+    """(model, backend, technique) as a list, one line a model and backend."""
+    by: dict[tuple[str, str], list[str]] = {}
+    for model, backend, technique in pairs:
+        by.setdefault((words.title(model), backend), []).append(f"`{technique}`")
+    return "\n".join(f"- {model} on {backend}: {', '.join(listed)}" for (model, backend), listed in by.items())
 
 
 def _merged(cells: Sequence[Cell]) -> list[list[str]]:
