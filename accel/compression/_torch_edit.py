@@ -28,6 +28,18 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
     macs: int | None
 
 
+def share(name: str, value: float | None, *, none_too: bool) -> None:
+    """Raise ValueError unless a field is a share below 1: at least 0 (none_too), or above it."""
+    if value is not None and not (0 <= value < 1 and (none_too or value > 0)):
+        raise ValueError(f"`{name}` must be {'at least' if none_too else 'above'} 0 and below 1, but is {value}")
+
+
+def at_least_one(name: str, value: int | None) -> None:
+    """Raise ValueError unless a count is 1 or more."""
+    if value is not None and value < 1:
+        raise ValueError(f"`{name}` must be at least 1, but is {value}")
+
+
 def refused(facts: Facts, target: str, name: str) -> Refusal | None:
     """Why `name` can't change this model for this backend, or None."""
     if target not in TARGETS:

@@ -9,12 +9,13 @@ worst case. It can't where the middle would have to be as wide as the layer: suc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
 from accel.compilation import Refusal
 from accel.compression._torch_edit import (
+    at_least_one,
     count,
     differs,
     editable,
@@ -22,6 +23,7 @@ from accel.compression._torch_edit import (
     facts_after,
     refused,
     removed,
+    share,
 )
 from accel.errors import VariantError
 
@@ -42,13 +44,20 @@ class LowRank(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     round_to: the middle is rounded up to a multiple of it, for the kernels.
     """
 
-    energy: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
-    rank: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    flops: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
-    round_to: Annotated[int, msgspec.Meta(ge=1, le=256)] = 8
+    energy: float = 0.9
+    rank: int | None = None
+    flops: float | None = None
+    round_to: int = 8
 
     needs_samples: ClassVar[bool] = False
     removes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.energy <= 1:
+            raise ValueError(f"`energy` must be above 0 and at most 1, but is {self.energy}")
+        share("flops", self.flops, none_too=False)
+        at_least_one("rank", self.rank)
+        at_least_one("round_to", self.round_to)
 
     def reads(self, target: str) -> tuple[str, ...]:
         return ("torch",)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
 from accel.compilation import Refusal
-from accel.compression._torch_edit import editable, is_layer, refused
+from accel.compression._torch_edit import editable, is_layer, refused, share
 
 if TYPE_CHECKING:
     from accel.measurement.machine import Machine
@@ -34,11 +34,14 @@ class PruneMagnitude(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     scope: "global" ranks all weights of the model together, "local" takes the same share of every layer.
     """
 
-    sparsity: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
+    sparsity: float = 0.5
     scope: Literal["global", "local"] = "global"
 
     needs_samples: ClassVar[bool] = False
     removes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        share("sparsity", self.sparsity, none_too=True)
 
     def reads(self, target: str) -> tuple[str, ...]:
         return ("torch",)

@@ -7,7 +7,7 @@ the rest was trained again: put `fine_tune` after it, else the variant is a spee
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ from accel.compilation import Refusal
 from accel.compression._rules import missing
 from accel.compression._torch_edit import (
     Count,
+    at_least_one,
     count,
     differs,
     editable,
@@ -22,6 +23,7 @@ from accel.compression._torch_edit import (
     facts_after,
     refused,
     removed,
+    share,
 )
 from accel.errors import VariantError
 
@@ -46,13 +48,18 @@ class PruneStructured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     What the outputs are made of keeps its width, and so does what a transformer's layers hand on to each other.
     """
 
-    ratio: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
-    flops: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
-    round_to: Annotated[int, msgspec.Meta(ge=1, le=256)] = 16
+    ratio: float = 0.5
+    flops: float | None = None
+    round_to: int = 16
     scope: Literal["local", "global"] = "local"
 
     needs_samples: ClassVar[bool] = False
     removes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        share("ratio", self.ratio, none_too=True)
+        share("flops", self.flops, none_too=False)
+        at_least_one("round_to", self.round_to)
 
     def reads(self, target: str) -> tuple[str, ...]:
         return ("torch",)
