@@ -174,6 +174,11 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
     "misspelt technique": (
         nothing,
         ("bench", "demo", "--compression", "quantise_static"),
+        2,
+        ("Did you mean `quantize_static`?",),
+    ),
+    "misspelt technique in a pipeline": (
+        nothing,
         ("bench", "demo", "--compression", "lower_precision+quantise_static"),
         2,
         ("Did you mean `quantize_static`?",),
@@ -307,7 +312,7 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
         ],
         RECIPE,
         2,
-        ("`accuracy`", "(45, 7)"),
+        ("`accuracy`", "(46, 7)"),
     ),
     "misspelt metric": (
         recipe('samples = "samples.npz"\nmetric = "acuracy"'),
