@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accel.rescue.ablation import joined
-from accel.rescue.error import error
-
 if TYPE_CHECKING:
     from accel.plugins import Named
+    from accel.rescue.ablate_onnx import OnnxAblation
     from accel.rescue.ablation import Ablation
     from accel.rescue.record import Step
     from accel.rescue.workbench import Workbench
@@ -29,7 +27,7 @@ def ablation_of(bench: Workbench, compression: tuple[Named, ...]) -> Ablation | 
     return _of_nncf(bench, compression) if bench.quantizer(compression) == "openvino" else None
 
 
-def _of_qdq(bench: Workbench, compression: tuple[Named, ...]) -> Ablation | None:
+def _of_qdq(bench: Workbench, compression: tuple[Named, ...]) -> OnnxAblation | None:
     from accel.compression import _qdq
     from accel.compression._ranges import endless
     from accel.rescue.ablate_onnx import OnnxAblation
@@ -68,14 +66,11 @@ def clean_error(bench: Workbench, step: Step) -> float | None:
     if not bench.uses_qdq(step.compression) or not (technique.keep or technique.exclude):
         return None
     whole = bench.with_fields(step.compression, {"keep": [], "exclude": []})
-    ablation = ablation_of(bench, whole)
+    ablation = _of_qdq(bench, whole) if bench.place + 1 == len(step.compression) else None
     if ablation is None:
         return None
     left = {name for name, kind in ablation.nodes if kind in technique.keep or name in technique.exclude}
-    rewired = ablation.outputs(left)
-    with bench.opened(bench.make(step.compression)) as engine:
-        clean = joined([dict(engine.run(batch)) for batch in bench.batches(_ITEMS)])
-    return error(clean, {name: rewired[name] for name in clean})
+    return ablation.clean_error(left, Path(bench.make(step.compression).as_form("onnx")))
 
 
 def _size(path: Path) -> int:

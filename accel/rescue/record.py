@@ -48,7 +48,8 @@ class Rescue(msgspec.Struct, frozen=True, kw_only=True):
     kept: the share of the time saved by the failing variant that the chosen one still saves (rough).
     self_check_error: how far the graph with all nodes in float lies from the float model, and the one with none from
         the quantized model (the larger relative error); None where no graph was rewired.
-    clean_error: relative error of the cleanly quantized outputs against the rewired ones; None where nothing was.
+    clean_error: relative error of the cleanly quantized outputs against the rewired ones, both run without
+        optimizations (which round differently); None where nothing was rewired.
     said: the whole in one sentence. complete: False where the time ended the search.
     """
 
