@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 from accel.analysis import wording as words
 from accel.analysis.conclusion import Comparison, Finding, Row, StudyRecord
-from accel.analysis.guard import is_probe
 from accel.analysis.findings.seen import Seen, again, sentence
+from accel.analysis.guard import is_probe
 from accel.units import show_seconds
 
 
