@@ -24,6 +24,7 @@ from accel.compression._graph import (
     save,
 )
 from accel.compression._processor import forms_here
+from accel.compression._qdq_edges import REMOVED, read_in_float
 from accel.compression._ranges import endless, learn, still, tool_method
 from accel.compression._rules import check_names
 from accel.errors import VariantError
@@ -104,6 +105,7 @@ def quantized(source: Path, ranges: Path, asked: QuantizeStatic, model: Model, p
     nodes = load_prepared(source).graph.node
     check_names(asked.exclude, (n.name for n in nodes), "the prepared graph")
     endless_ones = endless(ranges)
+    left = [*asked.exclude, *(n.name for n in nodes if endless_ones & {*n.input, *n.output})]
     if not wanted:
         return save(load_prepared(source), path)
     try:
@@ -113,7 +115,7 @@ def quantized(source: Path, ranges: Path, asked: QuantizeStatic, model: Model, p
             None,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(wanted),
-            nodes_to_exclude=[*asked.exclude, *(n.name for n in nodes if endless_ones & {*n.input, *n.output})],
+            nodes_to_exclude=left,
             per_channel=asked.per_channel,
             reduce_range=here.reduce_range,
             activation_type=types[here.activations],
@@ -122,6 +124,8 @@ def quantized(source: Path, ranges: Path, asked: QuantizeStatic, model: Model, p
             calibration_cache_path=ranges,
             use_external_data_format=_lies_apart(source),
         )
+        if not set(wanted) & set(REMOVED):
+            read_in_float(path, set(wanted), set(left))
     except Exception as error:
         raise _failed(error) from error
     return path

@@ -2,7 +2,8 @@
 
 The quantized graph is taken apart into the float graph and one QuantizeLinear/DequantizeLinear pair a tensor; any
 subset of the pairs is then put back. Which subset follows what ONNX Runtime's tool does when it is told to exclude
-nodes: a tensor stays in 8 bits as long as one quantized node reads or writes it, and then all its readers see 8 bits.
+nodes: a tensor stays in 8 bits as long as one quantized node reads or writes it; then `read_in_float` of the quantizer
+lets float readers have it as it was.
 So a form made here answers like a clean one with the same nodes excluded. Both ends can be checked: with no node in
 float the quantized graph must come back, with all of them the float graph.
 """
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from accel.compression._qdq_edges import REMOVED, rewired
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -159,6 +162,8 @@ def floatize(parts: Parts, left: Set[str]) -> ModelProto:
         for name in node.output:
             if name in kept:
                 _insert(graph, parts.pairs[name], exact.get(name, name), feeds[name])
+    if not parts.types & set(REMOVED):
+        rewired(graph, parts.types, parts.excluded | left)
     _store(graph, source, parts, kept, weights)
     _opsets(model, parts)
     return model
