@@ -57,7 +57,7 @@ def rewired(graph: Any, types: Set[str], excluded: Set[str] = frozenset()) -> in
                 changed += 1
     for output in graph.output:
         source = rounded.get(output.name)
-        if source in made and not _needs_rounding(made[source], eight):
+        if source is not None and source in made and not _needs_rounding(made[source], eight):
             _give(graph, output.name, source, made[output.name])
             changed += 1
     if changed:
