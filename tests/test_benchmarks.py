@@ -65,7 +65,7 @@ def run_suite(place: Path, out: Path) -> Benchmarks:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", suite, "-q", "-p", "no:cacheprovider", f"--benchmark-json={out}"],
         cwd=ROOT,
-        env=os.environ | given,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | given,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

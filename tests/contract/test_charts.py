@@ -12,14 +12,14 @@ import vl_convert
 
 from accel import plugins
 from accel.report.charts import _theme
-from tests.report import example
+from tests.report import example, rescued
 
 NAMES = plugins.names("charts")
 WIDTHS = (960, 336)
 
 
 def spec_of(name: str, case: str = "usual", width: int = 960) -> dict[str, Any] | None:
-    conclusion = example.odd_cases()[case]
+    conclusion = rescued.conclusion() if (name, case) == ("rescue", "usual") else example.odd_cases()[case]
     traces = {} if case in ("everything failed", "nothing yet") else example.traces()
     found: dict[str, Any] | None = plugins.load("charts", name)().spec(conclusion, traces, width)
     return found
@@ -83,7 +83,7 @@ def test_a_chart_names_no_address(name: str) -> None:
 @pytest.mark.parametrize("case", ["usual", "no winner", "no online", "synthetic", "random weights"])
 def test_a_chart_has_a_title_and_tells_its_place(name: str, case: str) -> None:
     chart = plugins.load("charts", name)()
-    conclusion = example.odd_cases()[case]
+    conclusion = rescued.conclusion() if (name, case) == ("rescue", "usual") else example.odd_cases()[case]
     assert chart.title(conclusion)
     assert isinstance(chart.note(conclusion), str)
     assert chart.place in ("wide", "beside", "below")
