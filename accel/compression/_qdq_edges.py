@@ -55,9 +55,12 @@ def rewired(graph: Any, types: Set[str], excluded: Set[str] = frozenset()) -> in
             if source is not None and not _needs_rounding(made.get(source), eight):
                 node.input[i] = source
                 changed += 1
+    given_out = {output.name for output in graph.output}
     for output in graph.output:
         source = rounded.get(output.name)
-        if source is not None and source in made and not _needs_rounding(made[source], eight):
+        if source is None or source not in made or source in given_out:
+            continue
+        if not _needs_rounding(made[source], eight):
             _give(graph, output.name, source, made[output.name])
             changed += 1
     if changed:
