@@ -22,6 +22,11 @@ def already_quantized(facts: Facts) -> Refusal | None:
     return None
 
 
+def form_for(target: str) -> str:
+    """The form in which a backend's own quantizers take a model and leave it; the ONNX graph where it has none."""
+    return {"openvino": "openvino", "inductor": "torch"}.get(target, "onnx")
+
+
 def missing(package: str, what: str, install: str) -> Refusal | None:
     """A refusal that names the package a toolchain needs, if it isn't installed."""
     if find_spec(package) is None:

@@ -19,7 +19,7 @@ from accel.compression._graph import (
     save,
 )
 from accel.compression._processor import forms_here
-from accel.compression._rules import already_quantized, foreign, missing
+from accel.compression._rules import already_quantized, foreign, form_for, missing
 from accel.errors import VariantError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class QuantizeDynamic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     needs_samples: ClassVar[bool] = False
 
     def reads(self, target: str) -> tuple[str, ...]:
-        return ({"openvino": "openvino", "inductor": "torch"}.get(target, "onnx"),)
+        return (form_for(target),)
 
     def writes(self, target: str) -> str:
         return self.reads(target)[0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import msgspec
 
 from accel.compilation import Refusal
-from accel.compression._rules import already_quantized, foreign, missing
+from accel.compression._rules import already_quantized, foreign, form_for, missing
 
 if TYPE_CHECKING:
     from accel.measurement.machine import Machine
@@ -54,8 +54,7 @@ class QuantizeStatic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return "onnxruntime" if self.portable and target == "openvino" else target
 
     def reads(self, target: str) -> tuple[str, ...]:
-        forms = {"onnxruntime": "onnx", "openvino": "openvino", "inductor": "torch"}
-        return (forms.get(self.quantizer(target), "onnx"),)
+        return (form_for(self.quantizer(target)),)
 
     def writes(self, target: str) -> str:
         return self.reads(target)[0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import msgspec
 
 from accel.compilation import Refusal
-from accel.compression._rules import already_quantized, foreign, missing
+from accel.compression._rules import already_quantized, foreign, form_for, missing
 
 if TYPE_CHECKING:
     from accel.measurement.machine import Machine
@@ -55,7 +55,7 @@ class QuantizeWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     needs_samples: ClassVar[bool] = False
 
     def reads(self, target: str) -> tuple[str, ...]:
-        return ({"openvino": "openvino", "inductor": "torch"}.get(target, "onnx"),)
+        return (form_for(target),)
 
     def writes(self, target: str) -> str:
         return self.reads(target)[0]

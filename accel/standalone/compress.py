@@ -51,45 +51,52 @@ def compress(
 
     model, samples, labels, metric, accuracy_drop: as for `accel.bench`. techniques: a name ("quantize_static"), names
     joined by "+", a dict with a name and fields (`fine_tune`'s `by` may be a function itself), or a list of these,
-    applied in this order. backend: whose file it
-    becomes, onnxruntime (.onnx) or openvino (.xml and .bin). portable: sets the field of that name, for a file that
-    several runtimes load. out: where to save it at once; without it the file lies in a temporary folder until the
-    program ends. budget: how long it may take at most. progress: called with a sentence at every step.
+    applied in this order. backend: whose file it becomes, onnxruntime (.onnx) or openvino (.xml and .bin). portable:
+    sets the field of that name, for a file that several runtimes load. out: where to save it at once; without it the
+    file lies in a temporary folder until the program ends. budget: how long it may take at most. progress: called with
+    a sentence at every step.
 
     Nothing is timed: `accel.bench` says whether it is faster. Raises InputError for wrong input and for pairs that
     make no sense, VariantError where a toolchain fails.
     """
-    started = time.perf_counter()
-    given = {
-        "samples": samples,
-        "labels": labels,
-        "metric": metric,
-        "accuracy_drop": accuracy_drop,
-        "budget": budget,
-        "name": name,
-        "trust_file": trust_file,
-        "random_weights": random_weights,
-        "padding": padding,
-        "seed": seed,
-    }
     place = Path(tempfile.mkdtemp(prefix="accel-compress-"))
     try:
-        techniques = with_files(techniques, place / "own")
-        options = resolve(model, **given, backend=(backend,), compression=(techniques,))
-        variant = _variant(options, portable)
-        if out is not None:
-            free(destination(out, _form(variant.backend)))
-        made = make(options, variant, place / "study", progress or _nobody)
-        found = _compressed(options, made, place, started)
-        if out is None:
-            _remove_at_exit(place)
-            return found
-        found = msgspec.structs.replace(found, path=found.save(out))
+        options = resolve(
+            model,
+            samples=samples,
+            labels=labels,
+            backend=(backend,),
+            compression=(with_files(techniques, place / "own"),),
+            metric=metric,
+            accuracy_drop=accuracy_drop,
+            budget=budget,
+            name=name,
+            trust_file=trust_file,
+            random_weights=random_weights,
+            padding=padding,
+            seed=seed,
+        )
+        found = _made(options, portable, out, place, progress or _nobody)
     except BaseException:
         _remove(place)
         raise
-    _remove(place)
+    if out is None:
+        _remove_at_exit(place)
+    else:
+        _remove(place)
     return found
+
+
+def _made(
+    options: Options, portable: bool, out: str | os.PathLike[str] | None, place: Path, progress: Callable[[str], None]
+) -> Compressed:
+    """Make it in `place`; saved at `out` if that was asked for and is free."""
+    started = time.perf_counter()
+    variant = _variant(options, portable)
+    if out is not None:
+        free(destination(out, _form(variant.backend)))
+    found = _compressed(options, make(options, variant, place / "study", progress), place, started)
+    return found if out is None else msgspec.structs.replace(found, path=found.save(out))
 
 
 def _variant(options: Options, portable: bool) -> Variant:

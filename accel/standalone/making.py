@@ -14,18 +14,19 @@ from accel.compilation import Effective
 from accel.compilation._artefact import Artefact
 from accel.compression import is_probe
 from accel.errors import InputError, VariantError
-from accel.measurement.isolation import Child, ChildFailed
+from accel.measurement.isolation import ChildFailed
 from accel.measurement.machine import detect
-from accel.model import Facts, describe
+from accel.model import Facts
 from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import Quality
 from accel.samples import Samples
-from accel.study.asking import ask_within
 from accel.study.budget import Budget, BudgetEnded
 from accel.study.folder import StudyFolder
-from accel.study.given import Given, give
+from accel.study.given import Given
+from accel.study.judging import score_in_child
 from accel.study.live import Live, memory_limit_bytes
+from accel.study.looking import describe_source, look
 from accel.study.missing import why_not
 from accel.study.options import Options
 from accel.study.prepare import Prepared, Workshop
@@ -85,14 +86,7 @@ class _Making:
         self._folder.create(resume=False)
         self._budget = Budget(options.budget_s)
         on_stage("looking at the model")
-        source = describe(
-            options.model,
-            folder=self._folder.model,
-            trust_file=options.trust_file,
-            random_weights=options.random_weights,
-            name=options.name,
-            samples=options.samples,
-        )
+        source = describe_source(options, self._folder)
         self._workshop = Workshop(
             self._folder,
             source,
@@ -103,11 +97,8 @@ class _Making:
 
     def seen(self) -> _Seen:
         """Look at the model and the samples; InputError if something is wrong with them."""
-        options = self._options
-        given = {n: give(getattr(options, n), self._folder.model, n) for n in ("samples", "labels", "metric")}
-        told = {"padding": options.padding, "seed": options.seed}
-        reply = self._workshop.inspect({**msgspec.to_builtins(given), "options": told}, self._on_stage)
-        return _Seen(reply=reply, metric=given["metric"])
+        reply, metric = look(self._options, self._folder, self._workshop, self._on_stage)
+        return _Seen(reply=reply, metric=metric)
 
     def prepared(self, variant: Variant, seen: _Seen) -> Prepared:
         """Make one artefact; VariantError in a whole sentence if it can't be made."""
@@ -145,22 +136,12 @@ class _Making:
             metric=None,
             probe=probe,
         )
-        command = {
-            "do": "score",
-            "samples": str(self._folder.samples),
-            "ids": ids,
-            "metric": msgspec.to_builtins(seen.metric),
-            "candidate": str(self._folder.reference / f"{_COMPRESSED}.npz"),
-            "reference": str(self._folder.reference / f"{_ORIGINAL}.npz"),
-            "terms": msgspec.to_builtins(terms),
-        }
-        log = self._folder.log / "score.log"
+        outputs = self._folder.reference / f"{_COMPRESSED}.npz", self._folder.reference / f"{_ORIGINAL}.npz"
+        left_s = self._budget.cut_s()
         try:
-            with Child("accel.study.prepare_child", env={}, log=log, cwd=self._folder.log) as child:
-                reply = ask_within(child, command, timeout_s=math.inf, left_s=self._budget.cut_s())
+            return score_in_child(self._folder, "answers", *outputs, ids, seen.metric, terms, left_s=left_s)
         except ChildFailed as error:
-            raise refusal(error, "Scoring", log) from None
-        return msgspec.convert(reply, Score)
+            raise refusal(error, "Scoring", self._folder.log / "answers-score.log") from None
 
     def notes(self, ids: list[int], seen: _Seen, prepared: Prepared) -> tuple[str, ...]:
         """What was noticed on the way, each once."""

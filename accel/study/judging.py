@@ -17,7 +17,7 @@ from accel.samples import Samples
 from accel.study.asking import ask_within
 from accel.study.context import Context
 from accel.study.folder import StudyFolder
-from accel.study.given import metric_of
+from accel.study.given import Given, metric_of
 from accel.study.refusal import refusal
 from accel.study.scoring import Score, Terms, score
 
@@ -41,7 +41,7 @@ class Judge:
 
     def score(self, variant: Variant, candidate: Path) -> Score:
         """Quality of a variant's stored outputs; raises ChildFailed where the user's metric fails."""
-        terms = self._terms(compressed=bool(variant.compression), probe=is_probe(variant.compression))
+        terms = terms_of(self._record, compressed=bool(variant.compression), probe=is_probe(variant.compression))
         if self._context.metric.is_own:
             return self._in_child(variant.name, candidate, terms)
         samples = Samples.open(self._folder.samples)
@@ -58,31 +58,52 @@ class Judge:
         if not self._context.metric.is_own or self._folder.results():
             return
         try:
-            self._in_child("metric", self._reference, self._terms(compressed=False))
+            self._in_child("metric", self._reference, terms_of(self._record, compressed=False))
         except ChildFailed as error:
             raise refusal(error, "Trying the metric", self._folder.log / "metric-score.log") from None
 
     def _in_child(self, name: str, candidate: Path, terms: Terms) -> Score:
-        command = {
-            "do": "score",
-            "samples": str(self._folder.samples),
-            "ids": list(self._context.reference_ids),
-            "metric": msgspec.to_builtins(self._context.metric),
-            "candidate": str(candidate),
-            "reference": str(self._reference),
-            "terms": msgspec.to_builtins(terms),
-        }
-        log = self._folder.log / f"{name}-score.log"
-        with Child("accel.study.prepare_child", env={}, log=log, cwd=self._folder.log) as child:
-            reply = ask_within(child, command, timeout_s=_LONGEST_SCORE_S, left_s=self._left_s())
-            return msgspec.convert(reply, Score)
+        ids, metric = list(self._context.reference_ids), self._context.metric
+        left_s = self._left_s()
+        return score_in_child(self._folder, name, candidate, self._reference, ids, metric, terms, left_s=left_s)
 
-    def _terms(self, *, compressed: bool, probe: bool = False) -> Terms:
-        return Terms(
-            accuracy_drop=self._record.accuracy_drop,
-            compressed=compressed,
-            random_weights=self._record.source.random_weights,
-            synthetic=self._record.synthetic,
-            metric=self._record.metric,
-            probe=probe,
-        )
+
+def score_in_child(
+    folder: StudyFolder,
+    name: str,
+    candidate: Path,
+    reference: Path,
+    ids: list[int],
+    metric: Given,
+    terms: Terms,
+    *,
+    left_s: float,
+) -> Score:
+    """Quality of stored outputs of the samples `ids`, scored where a metric of the user's own can do no harm.
+
+    The log is NAME-score.log. Raises ChildFailed, or BudgetEnded after `left_s`.
+    """
+    command = {
+        "do": "score",
+        "samples": str(folder.samples),
+        "ids": ids,
+        "metric": msgspec.to_builtins(metric),
+        "candidate": str(candidate),
+        "reference": str(reference),
+        "terms": msgspec.to_builtins(terms),
+    }
+    log = folder.log / f"{name}-score.log"
+    with Child("accel.study.prepare_child", env={}, log=log, cwd=folder.log) as child:
+        return msgspec.convert(ask_within(child, command, timeout_s=_LONGEST_SCORE_S, left_s=left_s), Score)
+
+
+def terms_of(record: StudyRecord, *, compressed: bool, probe: bool = False) -> Terms:
+    """What the guard needs to know of a study."""
+    return Terms(
+        accuracy_drop=record.accuracy_drop,
+        compressed=compressed,
+        random_weights=record.source.random_weights,
+        synthetic=record.synthetic,
+        metric=record.metric,
+        probe=probe,
+    )

@@ -29,7 +29,7 @@ from accel.result import Quality, SetUp
 from accel.samples import Samples, matched, materialise
 from accel.samples.given import read_labels
 from accel.study.given import Given, metric_name, metric_of, take
-from accel.study.scoring import Terms, score
+from accel.study.scoring import Terms, judged, score
 
 
 def inspect(command: dict[str, Any]) -> dict[str, Any]:
@@ -202,15 +202,7 @@ def _judge(command: dict[str, Any], samples: Samples) -> Callable[[Mapping[str, 
     labels = None if samples.labels is None else samples.labels[samples.validation]
     metric = metric_of(msgspec.convert(command["metric"], Given)) or ("accuracy" if labels is not None else None)
     theirs = load_outputs(Path(command["reference"]))
-    return lambda ours: guard.score(
-        ours,
-        theirs,
-        labels,
-        metric,
-        accuracy_drop=terms.accuracy_drop,
-        random_weights=terms.random_weights,
-        synthetic=terms.synthetic,
-    )
+    return lambda ours: judged(ours, theirs, labels, metric, terms)
 
 
 if __name__ == "__main__":

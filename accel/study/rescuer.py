@@ -23,9 +23,9 @@ from accel.result import write_atomically
 from accel.study.budget import BudgetEnded
 from accel.study.context import Context
 from accel.study.folder import StudyFolder
+from accel.study.judging import terms_of
 from accel.study.prepare import Workshop
 from accel.study.reference import Reference
-from accel.study.scoring import Terms
 
 _REFERENCE_SHARE = 0.2
 _MARGIN_S, _MARGIN = 20.0, 1.5
@@ -72,13 +72,7 @@ class Rescuer:
     def _asked(
         self, variant: Variant, steps: Path, reference: Path, ids: tuple[int, ...], seconds: float
     ) -> dict[str, Any]:
-        terms = Terms(
-            accuracy_drop=self._record.accuracy_drop,
-            compressed=True,
-            random_weights=self._record.source.random_weights,
-            synthetic=self._record.synthetic,
-            metric=self._record.metric,
-        )
+        terms = terms_of(self._record, compressed=True)
         return {
             "variant": msgspec.to_builtins(variant),
             "seconds": seconds,

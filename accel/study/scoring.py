@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,14 @@ def score(candidate: Path, reference: Path, labels: Any, metric: Any, terms: Ter
     ours = load_outputs(candidate)
     theirs = load_outputs(reference)
     reason = guard.wrong(ours, theirs, compressed=terms.compressed)
+    quality = judged(ours, theirs, labels, metric, terms)
+    return Score(quality=quality, wrong=reason, largest_error=_largest_error(ours, theirs))
+
+
+def judged(
+    ours: Mapping[str, Sequence[Any]], theirs: Mapping[str, Sequence[Any]], labels: Any, metric: Any, terms: Terms
+) -> Quality:
+    """The guard's word on outputs in memory; a speed probe's is that of a probe."""
     quality = guard.score(
         ours,
         theirs,
@@ -49,9 +58,7 @@ def score(candidate: Path, reference: Path, labels: Any, metric: Any, terms: Ter
         random_weights=terms.random_weights,
         synthetic=terms.synthetic,
     )
-    if terms.probe:
-        quality = guard.as_probe(quality)
-    return Score(quality=quality, wrong=reason, largest_error=_largest_error(ours, theirs))
+    return guard.as_probe(quality) if terms.probe else quality
 
 
 def _largest_error(ours: dict[str, list[Any]], theirs: dict[str, list[Any]]) -> float:

@@ -14,7 +14,7 @@ from accel import __version__
 from accel.analysis.conclusion import StudyRecord
 from accel.errors import NothingMeasured
 from accel.measurement.machine import detect, env_id
-from accel.model import Facts, Signature, Source, describe
+from accel.model import Facts, Signature, Source
 from accel.recipe import Variant
 from accel.result import Result, write_atomically
 from accel.study import defaults, missing
@@ -23,9 +23,10 @@ from accel.study.cache import key, shrink
 from accel.study.context import Context
 from accel.study.folder import StudyFolder
 from accel.study.funnel import Funnel, Progress, Services
-from accel.study.given import Given, give
+from accel.study.given import Given
 from accel.study.judging import Judge
 from accel.study.live import memory_limit_bytes
+from accel.study.looking import describe_source, look
 from accel.study.options import Options, as_begun, asked_variants, check_sizes, with_baseline
 from accel.study.prepare import Prepared, Workshop
 from accel.study.reference import Reference
@@ -112,27 +113,16 @@ class Session:
         self.folder.clear()
         self.folder.create(resume=True)
         options = self.options
-        source = describe(
-            options.model,
-            folder=self.folder.model,
-            trust_file=options.trust_file,
-            random_weights=options.random_weights,
-            name=options.name,
-            samples=options.samples,
-        )
-        given = {n: give(getattr(options, n), self.folder.model, n) for n in ("samples", "labels", "metric")}
+        source = describe_source(options, self.folder)
         self.progress.stage("looking at the model")
-        seen = self._workshop(source).inspect(
-            {**msgspec.to_builtins(given), "options": {"padding": options.padding, "seed": options.seed}},
-            self._on_stage("the model"),
-        )
+        seen, metric = look(options, self.folder, self._workshop(source), self._on_stage("the model"))
         source = msgspec.structs.replace(source, random_weights=seen["random_weights"])
-        record = self._record(source, seen, given["metric"])
+        record = self._record(source, seen, metric)
         context = Context(
             source=source,
             identity=seen["identity"],
             samples_sha256=seen["samples"]["sha256"],
-            metric=given["metric"],
+            metric=metric,
             labelled=seen["samples"]["labelled"],
             load_s=seen["load_s"],
             sizes=options.sizes,

@@ -111,7 +111,7 @@ def test_a_run_whose_trace_is_gone_is_made_again(damage: Callable[[Path], None],
     damage(study / "runs" / "screening-onnxruntime-batch.npz")
     said = accel_cli(*BENCH, "--resume")
     assert said.code == 0, said.err
-    assert {p.name for p in (study / "runs").glob("*.npz")} == whole
+    assert whole <= {p.name for p in (study / "runs").glob("*.npz")}, "closer looks may come to it, nothing may go"
     assert "can't be read" not in (study / "report.html").read_text("utf-8")
 
 

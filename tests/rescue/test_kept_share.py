@@ -63,5 +63,6 @@ def test_a_row_is_read_and_told():
 def test_each_case_can_be_made(name):
     from accel import plugins
 
-    for one in CASES[name].compression:
-        plugins.make("compression", one)
+    made = [plugins.make("compression", one) for one in CASES[name].compression]
+    assert [type(one) for one in made] == [plugins.load("compression", one.name) for one in CASES[name].compression]
+    assert any(one.name.startswith("quantize") for one in CASES[name].compression), "there must be something to rescue"
