@@ -14,6 +14,7 @@ from accel.analysis.batch_curve import BatchCurve
 from accel.analysis.load_curve import LoadPoint
 from accel.analysis.roles import Roles
 from accel.compilation import Effective
+from accel.compilation._profile import Layers
 from accel.measurement.machine import Machine
 from accel.model import Facts, Signature, Source
 from accel.recipe import Variant
@@ -211,6 +212,7 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     loads: latency and goodput from idle to twice saturation, by variant, policy and rate.
     batching: the latency-against-batch curve of each tuned variant, then those by bucket of lengths.
     rescues: what was tried for variants that lost their accuracy, each step scored on the validation part.
+    layers: where the time of the winners and of the original goes, taken with the runtime's profiler on.
     """
 
     record: StudyRecord
@@ -230,6 +232,7 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     loads: tuple[LoadPoint, ...] = ()
     batching: tuple[BatchCurve, ...] = ()
     rescues: tuple[Rescue, ...] = ()
+    layers: tuple[Layers, ...] = ()
 
     def row(self, name: str) -> Row:
         """The row of one variant; KeyError if there is none."""
