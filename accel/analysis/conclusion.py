@@ -13,10 +13,13 @@ from accel.analysis import Estimate
 from accel.analysis.batch_curve import BatchCurve
 from accel.analysis.load_curve import LoadPoint
 from accel.analysis.roles import Roles
+from accel.analysis.roofline import Roofline
 from accel.compilation import Effective
 from accel.compilation._profile import Layers
 from accel.measurement.machine import Machine
+from accel.measurement.peaks import Peaks
 from accel.model import Facts, Signature, Source
+from accel.model.cost import Cost
 from accel.recipe import Variant
 from accel.rescue.record import Rescue
 from accel.result import Numerics, Quality, SetUp
@@ -34,6 +37,7 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
     price_per_h: what an instance costs an hour, as the user said; None: not said, costs are in instance-seconds.
     simulated: points of the load curve from measured service times on a virtual clock. lengths: seconds a batch by
         bucket of lengths, where samples have lengths. Both are kept since their sources (samples) may be gone.
+    peaks: what this machine can do at most; cost: what one call of the source costs at least; None: not known.
     """
 
     study_id: str
@@ -72,6 +76,8 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
     price_per_h: float | None = None
     simulated: tuple[LoadPoint, ...] = ()
     lengths: tuple[BatchCurve, ...] = ()
+    peaks: Peaks | None = None
+    cost: Cost | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +169,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     validity: Literal["valid", "unstable", "invalid"] = "valid"
     notes: tuple[str, ...] = ()
     log_tail: str = ""
+    roofline: Roofline | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

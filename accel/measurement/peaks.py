@@ -1,0 +1,70 @@
+"""How fast can this machine multiply, and how fast can it read? Measured peaks, as plain data.
+
+Measured in a child of its own (`accel.compilation._peaks_child`) and kept between studies; what is here reads and
+asks them, and loads no runtime.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+PeakKind = Literal["fp32", "bf16", "int8", "l2", "l3", "ram"]
+COMPUTE: tuple[PeakKind, ...] = ("fp32", "bf16", "int8")
+LEVELS: tuple[PeakKind, ...] = ("l2", "l3", "ram")
+
+
+class Peak(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured limit.
+
+    value: FLOP/s (fp32, bf16), OP/s (int8; a multiply-accumulate is two) or bytes/s (l2, l3, ram), the median of
+        repeated rounds. low, high: 95 % interval of that median (order statistics). n: rounds.
+    threads: how many threads worked at once. source: library, operation and size that gave it.
+    """
+
+    kind: PeakKind
+    threads: int
+    value: float
+    low: float
+    high: float
+    source: str
+    n: int = 0
+
+
+class Peaks(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured on one machine.
+
+    entries: one a kind and thread count. seconds: how long measuring took. env_id: of the machine it was measured on.
+    missing: kind -> why it wasn't measured. caches_bytes: the cache sizes that the buffers were made for.
+    """
+
+    entries: tuple[Peak, ...]
+    env_id: str = ""
+    cores: int = 1
+    seconds: float = 0.0
+    missing: dict[str, str] = {}
+    caches_bytes: dict[str, int] = {}
+    measured_unix_ns: int = 0
+
+    def at(self, kind: PeakKind, threads: int) -> Peak | None:
+        """The limit for this many threads, or None if the kind wasn't measured.
+
+        Between two measured counts: the smaller of `threads` times one thread's and all threads' limit. Above all:
+        that of all.
+        """
+        found = {p.threads: p for p in self.entries if p.kind == kind}
+        if not found:
+            return None
+        if threads in found:
+            return found[threads]
+        most = found[max(found)]
+        least = found[min(found)]
+        if threads > most.threads or threads < least.threads:
+            return most if threads > most.threads else least
+        scale = threads / least.threads
+        if least.value * scale >= most.value:
+            return most
+        return msgspec.structs.replace(
+            least, threads=threads, value=least.value * scale, low=least.low * scale, high=least.high * scale
+        )
