@@ -5,16 +5,30 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from accel.measurement import cgroup
+from accel.measurement.topology import parse_cpus
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """What libraries read once, while they are imported, to size their pools."""
 
 Cores = tuple[int, ...]
 """Numbers of logical processors; empty where the system can't pin (macOS): then nothing is pinned."""
+
+
+def allowed(root: Path = cgroup.ROOT) -> Cores:
+    """The processors that the calling thread may use; () where the system can't say (macOS).
+
+    At another root than "/" its file of the process says, if it is there.
+    """
+    if root != cgroup.ROOT:
+        listed = re.search(r"^Cpus_allowed_list:\s*(\S+)", cgroup.read(root / "proc/self/status") or "", re.MULTILINE)
+        if listed:
+            return parse_cpus(listed[1])
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
 def usable(root: Path = cgroup.ROOT) -> Cores:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from accel.measurement import cgroup, facts, nvml
+from accel.measurement import affinity, cgroup, facts, nvml
 from accel.measurement.nvml import Gpu
+from accel.measurement.topology import Topology, topology
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +26,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     mitigations: against which weaknesses of the processor the kernel works, and how. aslr: randomize_va_space.
     flushes_denormals: whether the smallest numbers become zero in this process.
     environment: the variables that set threads, memory or preloaded libraries.
+    topology: how the processors belong together. affinity: those that this process may use.
 
     The fields from `mitigations` on came later (2026-11); in a study made before they are null, which means "not
     read". The timer slack isn't here: the measure child sets its own.
@@ -55,6 +57,18 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     flushes_denormals: bool | None = None
     gpus: tuple[Gpu, ...] | None = None
     environment: dict[str, str] | None = None
+    topology: Topology | None = None
+    affinity: tuple[int, ...] | None = None
+
+    @property
+    def has_avx2(self) -> bool:
+        """True if 256-bit integer vectors are an instruction here, without which int8 falls back to slow code."""
+        return "avx2" in self.flags
+
+    @property
+    def has_amx(self) -> bool:
+        """True if matrix tiles are an instruction here."""
+        return "amx_tile" in self.flags
 
     @property
     def has_vnni(self) -> bool:
@@ -83,14 +97,17 @@ def detect(root: Path = cgroup.ROOT) -> Machine:
         "cgroup_version": cgroup.version(root),
         "swap_bytes": facts.swap_bytes(root),
         "aslr": facts.aslr(root),
+        "topology": topology(root),
+        "affinity": affinity.allowed(root) or None,
     }
     gpus = nvml.find() if root == cgroup.ROOT else None
     known = {name: value for name, value in optional.items() if value is not None}
+    described = {name: msgspec.to_builtins(value) for name, value in known.items()}
     return msgspec.convert(
         {
             "flags": (),
             "memory_bytes": None,
-            **known,
+            **described,
             "cpu": facts.cpu_name(root) or "unknown",
             "cores": cgroup.usable_cores(root),
             "logical_cpus": os.cpu_count() or 1,

@@ -34,6 +34,8 @@ FACTS = {
     "flushes_denormals": "smallest numbers become zero",
     "gpus": "GPUs",
     "environment": "environment variables",
+    "topology": "topology",
+    "affinity": "processors allowed",
 }
 """A fact of the machine in words, by the name of its field."""
 

@@ -116,7 +116,8 @@ def test_an_x86_machine(files: Write) -> None:
     assert machine.has_vnni
     assert not machine.has_bf16
     unread = ("aslr", "cgroup_version", "clocksource", "governor", "mitigations", "numa_nodes", "smt", "swap_bytes")
-    assert machine.missing == unread
+    assert machine.missing == (*unread, "topology")
+    assert (machine.has_avx2, machine.has_amx) == (True, True)
 
 
 def test_an_arm_machine(files: Write) -> None:
@@ -125,6 +126,7 @@ def test_an_arm_machine(files: Write) -> None:
     assert machine.has_vnni
     assert machine.has_bf16
     assert machine.hypervisor is None
+    assert (machine.has_avx2, machine.has_amx) == (False, False)
 
 
 def test_a_machine_that_tells_nothing_still_has_a_core_and_a_name(files: Write) -> None:

@@ -1,0 +1,171 @@
+"""How the processors of this machine belong together: packages, cores and their threads, memory nodes, shared caches.
+
+`root` is "/" for this machine; tests hand in a folder that looks like one. Sources: the kernel's
+Documentation/ABI/stable/sysfs-devices-system-cpu and admin-guide/cputopology.rst.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from accel.measurement.cgroup import ROOT, read
+
+Cpus = tuple[int, ...]
+"""Numbers of logical processors, ascending."""
+
+
+class Topology(msgspec.Struct, frozen=True, kw_only=True):
+    """What belongs together, among the processors that are switched on.
+
+    packages: sockets. cores: physical ones. threads_per_core: the most that any core runs at once (SMT).
+    siblings: the processors of each core; the cores in order of package, then of their first processor.
+    nodes: the processors of each memory (NUMA) node that has some, in the order of the nodes; None if unknown.
+    l2, l3: which processors share one such cache; None where the system tells of none.
+    kinds: the processors by strength, the strongest first (big.LITTLE, performance and efficiency cores); None where
+        all are alike or the system doesn't say.
+    """
+
+    packages: int
+    cores: int
+    threads_per_core: int
+    siblings: tuple[Cpus, ...]
+    nodes: tuple[Cpus, ...] | None = None
+    l2: tuple[Cpus, ...] | None = None
+    l3: tuple[Cpus, ...] | None = None
+    kinds: tuple[Cpus, ...] | None = None
+
+    def __str__(self) -> str:
+        """In words, for a page.
+
+        >>> str(Topology(packages=1, cores=2, threads_per_core=2, siblings=((0, 2), (1, 3)), l3=((0, 1, 2, 3),)))
+        '1 package, 2 cores of 2 threads (0,2 | 1,3), one L3'
+        """
+        cores = f"{self.cores} {_plural('core', self.cores)}"
+        if self.threads_per_core > 1:
+            cores += f" of {self.threads_per_core} threads ({shown(self.siblings)})"
+        parts = [f"{self.packages} {_plural('package', self.packages)}", cores]
+        for name, groups in (("L3", self.l3), ("memory node", self.nodes)):
+            if groups is not None:
+                parts.append(f"one {name}" if len(groups) == 1 else f"{len(groups)} {name}s ({shown(groups)})")
+        if self.kinds is not None:
+            parts.append(f"{len(self.kinds)} kinds of core ({shown(self.kinds)})")
+        return ", ".join(parts)
+
+    def sharing(self, cpus: Iterable[int]) -> tuple[Cpus, ...]:
+        """The cores of which two or more of these processors are threads."""
+        wanted = set(cpus)
+        found = (tuple(cpu for cpu in core if cpu in wanted) for core in self.siblings)
+        return tuple(core for core in found if len(core) > 1)
+
+    def cores_of(self, cpus: Iterable[int]) -> int:
+        """How many physical cores these processors belong to; one that isn't known counts as a core of its own."""
+        wanted = set(cpus)
+        known = {cpu for core in self.siblings for cpu in core}
+        return sum(1 for core in self.siblings if wanted & set(core)) + len(wanted - known)
+
+
+def shown(groups: Iterable[Cpus]) -> str:
+    """Groups of processors as the kernel would list them.
+
+    >>> shown([(0, 1, 2, 8), (3,)])
+    '0-2,8 | 3'
+    """
+    return " | ".join(_listed(group) for group in groups)
+
+
+def _listed(cpus: Cpus) -> str:
+    spans: list[list[int]] = []
+    for cpu in sorted(cpus):
+        if spans and cpu == spans[-1][1] + 1:
+            spans[-1][1] = cpu
+        else:
+            spans.append([cpu, cpu])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def topology(root: Path = ROOT) -> Topology | None:
+    """Read it; None where the system doesn't tell of cores (macOS, some containers)."""
+    system = root / "sys/devices/system/cpu"
+    places = {cpu: place for cpu in online(root) if (place := _place(system / f"cpu{cpu}")) is not None}
+    if not places:
+        return None
+    cores = sorted({core for _, core in places.values()}, key=lambda core: (places[core[0]][0], core))
+    return Topology(
+        packages=len({package for package, _ in places.values()}),
+        cores=len(cores),
+        threads_per_core=max(map(len, cores)),
+        siblings=tuple(cores),
+        nodes=_nodes(root, set(places)),
+        l2=_shared(system, places, 2),
+        l3=_shared(system, places, 3),
+        kinds=_kinds(root, places),
+    )
+
+
+def online(root: Path = ROOT) -> Cpus:
+    """The processors that are switched on."""
+    system = root / "sys/devices/system/cpu"
+    told = parse_cpus(read(system / "online") or "")
+    found = (re.fullmatch(r"cpu(\d+)", path.name) for path in system.glob("cpu[0-9]*"))
+    return told or tuple(sorted(int(match[1]) for match in found if match))
+
+
+def parse_cpus(text: str) -> Cpus:
+    """Processors from the kernel's way of listing them.
+
+    >>> parse_cpus("0-2,8,10-11\\n"), parse_cpus("")
+    ((0, 1, 2, 8, 10, 11), ())
+    """
+    found: set[int] = set()
+    for part in text.strip().split(","):
+        first, _, last = part.strip().partition("-")
+        if first.isdigit():
+            found |= set(range(int(first), int(last) + 1 if last.isdigit() else int(first) + 1))
+    return tuple(sorted(found))
+
+
+def _place(cpu: Path) -> tuple[int, Cpus] | None:
+    """(package, processors of the same core); None where the system names neither."""
+    told = cpu / "topology"
+    own = parse_cpus(read(told / "core_cpus_list") or read(told / "thread_siblings_list") or "")
+    package = (read(told / "physical_package_id") or "").strip()
+    # ARM boards without a notion of packages say -1.
+    number = int(package) if re.fullmatch(r"-?\d+", package) else 0
+    return (number, own) if own else None
+
+
+def _nodes(root: Path, known: set[int]) -> tuple[Cpus, ...] | None:
+    """Nodes without processors (memory alone) aren't listed."""
+    folders = sorted((root / "sys/devices/system/node").glob("node[0-9]*"), key=lambda p: int(p.name[4:]))
+    each = (tuple(c for c in parse_cpus(read(folder / "cpulist") or "") if c in known) for folder in folders)
+    return tuple(node for node in each if node) or None
+
+
+def _shared(system: Path, cpus: Iterable[int], level: int) -> tuple[Cpus, ...] | None:
+    """The sets of processors that share a cache of this level."""
+    found: set[Cpus] = set()
+    for cpu in cpus:
+        for folder in (system / f"cpu{cpu}/cache").glob("index*"):
+            if (read(folder / "level") or "").strip() == str(level):
+                found.add(parse_cpus(read(folder / "shared_cpu_list") or ""))
+    return tuple(sorted(found - {()})) or None
+
+
+def _kinds(root: Path, cpus: Iterable[int]) -> tuple[Cpus, ...] | None:
+    """By the kernel's capacity of each processor (ARM), else by its lists of performance and efficiency cores (x86)."""
+    by_capacity: dict[int, list[int]] = {}
+    for cpu in cpus:
+        text = (read(root / f"sys/devices/system/cpu/cpu{cpu}/cpu_capacity") or "").strip()
+        if text.isdigit():
+            by_capacity.setdefault(int(text), []).append(cpu)
+    listed = (parse_cpus(read(root / f"sys/devices/{name}/cpus") or "") for name in ("cpu_core", "cpu_atom"))
+    kinds = [tuple(by_capacity[c]) for c in sorted(by_capacity, reverse=True)] or [k for k in listed if k]
+    return tuple(kinds) if len(kinds) > 1 else None
