@@ -38,12 +38,29 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
     detail: dict[str, str] = {}
 
 
+class DeviceTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """One batch taken apart on a device of its own: the inputs' way there, the computation, the outputs' way back.
+
+    Medians in seconds over `repeats` runs of `rows` items, asked for apart from the measured run, whose latency holds
+    all three and the harness's own work besides. source: which clock, and what it can't see.
+    """
+
+    rows: int
+    repeats: int
+    to_device_s: float
+    compute_s: float
+    to_host_s: float
+    source: str
+
+
 class Engine(Protocol):
     """A runnable thing, closed after use. `run` returns when the device is done.
 
     sizes: the batch sizes it takes, ascending; None means any.
     parallel_runs: True if `run` may be called from several threads at once.
     run: named input arrays (batch, ...) -> named output arrays (batch, ...), on the host.
+    apart (optional): the same inputs, and how often -> DeviceTimes, for an engine on a device of its own.
+    device_peak_bytes (optional): the most the device's memory held since it was last asked with reset=True.
     """
 
     sizes: tuple[int, ...] | None
@@ -66,6 +83,8 @@ class Backend(Protocol):
     takes_turns (optional, False if absent): much of a run is Python, so that several in one process would take turns.
     plain (optional, False if absent): `open` reads data only, no pickle and no native code, so an artefact from
         elsewhere may be opened without --trust-file.
+    build_fields (optional, every field if absent): the fields that shape what `build` writes or what is read from it
+        while preparing. Variants that differ in other fields alone share one artefact.
     env: environment variables a child must have *before* the runtime is imported.
     fits: None, or why it isn't tried for this model on this machine.
     build: write a self-contained artefact into an empty folder; raises VariantError.

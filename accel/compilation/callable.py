@@ -34,6 +34,7 @@ class Callable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     runs: ClassVar[tuple[str, ...]] = ("callable",)
     runtime: ClassVar[str] = "cloudpickle"
     extra: ClassVar[str | None] = None
+    build_fields: ClassVar[tuple[str, ...]] = ()
 
     @property
     def shares_process(self) -> bool:

@@ -41,6 +41,7 @@ class Eager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     runs: ClassVar[tuple[str, ...]] = ("torch",)
     runtime: ClassVar[str] = "torch"
     extra: ClassVar[str | None] = "torch"
+    build_fields: ClassVar[tuple[str, ...]] = ()
     takes_turns: ClassVar[bool] = True
 
     def env(self) -> dict[str, str]:

@@ -50,6 +50,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     runs: ClassVar[tuple[str, ...]] = ("callable",)
     runtime: ClassVar[str] = "http"
     extra: ClassVar[str | None] = None
+    build_fields: ClassVar[tuple[str, ...]] = ("url", "protocol", "binary")
 
     url: str = ""
     protocol: Literal["v2", "json"] = "json"

@@ -58,6 +58,7 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Opening one resets what torch has compiled in this process.
     shares_process: ClassVar[bool] = False
     extra: ClassVar[str | None] = "torch"
+    build_fields: ClassVar[tuple[str, ...]] = ("threads", "freezing", "mode")
 
     def env(self) -> dict[str, str]:
         # One compile worker means none: compiling in the process itself leaves no pool behind beside a measurement.

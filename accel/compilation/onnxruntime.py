@@ -47,6 +47,7 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     runs: ClassVar[tuple[str, ...]] = ("onnx",)
     runtime: ClassVar[str] = "onnxruntime"
     extra: ClassVar[str | None] = None
+    build_fields: ClassVar[tuple[str, ...]] = ("optimization", "save_optimized")
     plain: ClassVar[bool] = True
 
     def env(self) -> dict[str, str]:

@@ -50,6 +50,7 @@ class OpenVino(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     runs: ClassVar[tuple[str, ...]] = ("openvino",)
     runtime: ClassVar[str] = "openvino"
     extra: ClassVar[str | None] = "openvino"
+    build_fields: ClassVar[tuple[str, ...]] = ("precision", "cache")
     plain: ClassVar[bool] = True
 
     def env(self) -> dict[str, str]:

@@ -34,6 +34,7 @@ class Stub(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     runs: ClassVar[tuple[str, ...]] = ("onnx", "torch", "openvino", "callable")
     runtime: ClassVar[str] = "numpy"
     extra: ClassVar[str | None] = None
+    build_fields: ClassVar[tuple[str, ...]] = ()
     plain: ClassVar[bool] = True
 
     item_s: NotNegative = 0.002

@@ -15,6 +15,7 @@ import msgspec
 
 from accel import plugins
 from accel.measurement.machine import Machine
+from accel.plugins import Named
 from accel.recipe import Variant
 
 _KEEP_S = 24 * 3600
@@ -29,14 +30,14 @@ def cache_root() -> Path:
 
 
 def key(variant: Variant, *, model_sha256: str, calibration_sha256: str, machine: Machine) -> str:
-    """Hash of the model, the calibration data, every field, the files they name, the plug-ins' source, versions,
-    processor and cores.
+    """Hash of the model, the calibration data, every field that shapes the artefact, the files they name, the
+    plug-ins' source, versions, processor and cores.
     """
     parts = {
         "model": model_sha256,
         "calibration": calibration_sha256 if variant.compression else "",
         "compression": variant.compression,
-        "backend": variant.backend,
+        "backend": [variant.backend.name, shaping_fields(variant.backend)],
         "source": [_source_sha256("compression", c.name) for c in variant.compression]
         + [_source_sha256("compilation", variant.backend.name)],
         "files": [_file_sha256(c.fields) for c in variant.compression],
@@ -45,6 +46,17 @@ def key(variant: Variant, *, model_sha256: str, calibration_sha256: str, machine
         "cores": machine.cores,
     }
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:32]
+
+
+def shaping_fields(backend: Named) -> dict[str, Any]:
+    """The fields of a backend that shape its artefact, as plain data and only where they differ from their defaults.
+
+    >>> shaping_fields(Named("openvino", {"threads": 1, "precision": "bf16"}))
+    {'precision': 'bf16'}
+    """
+    fields = plugins.plain(plugins.make("compilation", backend)).fields
+    shaping = getattr(plugins.load("compilation", backend.name), "build_fields", None)
+    return fields if shaping is None else {name: value for name, value in fields.items() if name in shaping}
 
 
 def _file_sha256(fields: dict[str, Any]) -> list[str]:

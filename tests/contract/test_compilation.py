@@ -59,6 +59,7 @@ def test_it_states_what_it_promises(name):
     assert backend.runs
     assert isinstance(backend.runtime, str)
     assert backend.extra in (None, "torch", "openvino")
+    assert set(backend.build_fields) <= {field.name for field in msgspec.structs.fields(type(backend))}
     assert all(isinstance(v, str) for v in backend.env().values())
     assert backend.fits(facts(), machine()) is None
 

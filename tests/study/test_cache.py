@@ -54,7 +54,7 @@ def test_how_it_is_batched_is_no_ingredient() -> None:
         {"flags": ("avx2",)},
         {"cores": 4},
         {"variant": msgspec.structs.replace(STATIC, compression=(Named("quantize_static", {"preset": "mixed"}),))},
-        {"variant": msgspec.structs.replace(STATIC, backend=Named("openvino", {"threads": 1}))},
+        {"variant": msgspec.structs.replace(STATIC, backend=Named("openvino", {"precision": "bf16"}))},
         {"variant": msgspec.structs.replace(STATIC, compression=STATIC.compression * 2)},
         {"variant": PLAIN},
     ],
@@ -62,6 +62,26 @@ def test_how_it_is_batched_is_no_ingredient() -> None:
 )
 def test_each_ingredient_changes_the_key(changed: dict[str, object]) -> None:
     assert key_of(**changed) != key_of()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("backend", "same"),
+    [
+        (Named("openvino", {"threads": 1, "streams": 1, "hint": "throughput"}), True),
+        (Named("openvino", {"precision": "f32"}), True),
+        (Named("openvino", {"cache": True}), False),
+        (Named("onnxruntime", {"threads": 1, "spinning": False, "inter_threads": 2}), True),
+        (Named("onnxruntime", {"save_optimized": True}), False),
+        (Named("eager", {"threads": 1, "channels_last": True}), True),
+        # The thread count stands in the C++ that is compiled.
+        (Named("inductor", {"threads": 1}), False),
+        (Named("endpoint", {"url": "http://127.0.0.1:8000/x"}), False),
+    ],
+    ids=str,
+)
+def test_only_fields_that_shape_the_artefact_are_ingredients(backend: Named, same: bool) -> None:
+    before = key_of(Variant(name="a", backend=Named(backend.name)))
+    assert (key_of(Variant(name="a", backend=backend)) == before) is same
 
 
 def test_samples_matter_only_to_what_is_calibrated() -> None:
