@@ -2,6 +2,7 @@
 
 AccelError                    shown as one sentence, never as a traceback
 ├── InputError        exit 2  something the user gave is wrong
+│   ├── NoStudy               a folder holds no study; names one below it
 │   └── MissingLibrary        an optional package is not installed; says which and how to get it
 ├── GateFailed        exit 1  a gate or a guard the user asked for failed
 ├── NothingMeasured   exit 3  no variant could be measured
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class AccelError(Exception):
@@ -24,6 +26,15 @@ class AccelError(Exception):
 
 class InputError(AccelError):
     """Something the user gave is wrong."""
+
+
+class NoStudy(InputError):
+    """A folder that should hold a study doesn't; the newest study below it is named, if there is one."""
+
+    def __init__(self, folder: Path) -> None:
+        found = max(folder.glob("*/study.json"), key=lambda path: path.stat().st_mtime, default=None)
+        step = "Name a folder that `accel bench` wrote." if found is None else f"Did you mean `{found.parent}`?"
+        super().__init__(f"`{folder}` holds no study: there is no study.json in it. {step}")
 
 
 class MissingLibrary(InputError):

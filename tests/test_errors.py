@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +54,12 @@ def test_the_nearest_word_is_offered(word: str, sentence: str) -> None:
 
 def test_nothing_is_offered_where_there_is_nothing() -> None:
     assert errors.nearest("max_size", []) == "There are none."
+
+
+def test_a_folder_of_studies_names_the_newest_in_it(tmp_path: Path) -> None:
+    assert "Name a folder that `accel bench` wrote." in str(errors.NoStudy(tmp_path))
+    for at, name in enumerate(("new", "old")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "study.json").write_text("{}")
+        os.utime(tmp_path / name / "study.json", (1e9 - at, 1e9 - at))
+    assert str(errors.NoStudy(tmp_path)).endswith(f"Did you mean `{tmp_path / 'new'}`?")

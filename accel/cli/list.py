@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from accel import plugins
-from accel.errors import InputError, nearest
+from accel.errors import InputError, NoStudy, nearest
 from accel.units import show_bytes, show_seconds
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _named(name: str) -> list[str]:
     found = [(kind, plugins.load(kind, name)) for kind in plugins.FOLDERS if name in plugins.names(kind)]
     if not found:
         if "/" in name or Path(name).exists():
-            raise InputError(f"`{name}` is not a study: it holds no study.json. Give the folder that --out named.")
+            raise NoStudy(Path(name))
         everything = [n for kind in plugins.FOLDERS for n in plugins.names(kind)]
         raise InputError(f"Nothing is called `{name}`, neither a plug-in nor a study. {nearest(name, everything)}")
     return [line for kind, cls in found for line in _plugin(kind, name, cls)]

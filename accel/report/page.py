@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from accel.analysis.conclusion import Conclusion, StudyRecord
-from accel.errors import InputError
+from accel.errors import InputError, NoStudy
 from accel.report import draw, everything, rescues, words
 from accel.report.charts import Traces
 from accel.report.environment import environment
@@ -56,7 +56,7 @@ def _record(path: Path) -> StudyRecord:
     try:
         return msgspec.json.decode(path.read_bytes(), type=StudyRecord)
     except FileNotFoundError:
-        raise InputError(f"`{path.parent}` holds no study: there is no `study.json` in it.") from None
+        raise NoStudy(path.parent) from None
     except (msgspec.DecodeError, OSError) as error:
         raise InputError(f"The study `{path}` can't be read: {error}.") from None
 

@@ -15,7 +15,7 @@ import msgspec
 from accel.analysis.beside import Beside, beside
 from accel.analysis.changes import Changes, changes, machine_warning
 from accel.analysis.gate import Judgement, Limit, Outcome, overall, parse_limit, unrepeated
-from accel.errors import GateFailed, InputError, nearest
+from accel.errors import GateFailed, InputError, NoStudy, nearest
 from accel.measurement.machine import detect
 from accel.study.artefacts import find_prepared
 from accel.study.gating import Corner, Meeting, check_trust, gate
@@ -166,7 +166,7 @@ def _named(given: str | os.PathLike[str]) -> _Named:
     if folder is None:
         if not path.exists():
             raise InputError(f"`{text}` doesn't exist. Name a study's folder, or FOLDER/VARIANT.")
-        raise InputError(f"`{text}` holds no study: there is no study.json. Name the folder given as --out.")
+        raise NoStudy(path)
     study, name = Study(folder), str(path.relative_to(folder))
     names = [row.name for row in study.conclusion.rows]
     if name not in names:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from accel.analysis.conclusion import StudyRecord
-from accel.errors import InputError
+from accel.errors import InputError, NoStudy
 from accel.result import Result, write_atomically
 from accel.study.refusal import holds_more
 
@@ -149,9 +149,7 @@ class StudyFolder:
     def record(self) -> StudyRecord:
         """Read study.json; InputError if this is no study or is damaged."""
         if not self.record_path.is_file():
-            raise InputError(
-                f"`{self.root}` holds no study: there is no study.json in it. Name a folder `accel bench` wrote."
-            )
+            raise NoStudy(self.root)
         try:
             return msgspec.json.decode(self.record_path.read_bytes(), type=StudyRecord)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
