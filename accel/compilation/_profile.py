@@ -6,39 +6,31 @@ needs no runtime. A profiler costs time itself, so these figures are shares and 
 
 from __future__ import annotations
 
-from typing import Literal
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import msgspec
 
-LayerClass = Literal[
-    "convolution",
-    "matrix product",
-    "attention",
-    "recurrent",
-    "normalization",
-    "activation",
-    "arithmetic",
-    "pooling",
-    "gathering",
-    "trees",
-    "layout",
-    "conversion",
-    "fused",
-    "other",
-]
-"""layout: moves numbers and changes none (transposes, reorders). conversion: changes their type (quantize, cast).
-fused: a kernel of a compiler that joins operators of several classes."""
+from accel.model.layer_class import layer_class
+
+FUSED, AROUND = "fused", "around"
+"""Classes beside those of `accel.model.layer_class`: a kernel that a compiler made of several operators; what runs
+around the operators."""
+GENERATED, BETWEEN = "generated kernels", "calls between operators"
+_OWN = {"Subgraph": FUSED, GENERATED: FUSED, BETWEEN: AROUND}
+_WARM, _LEAST, _MOST = 3, 3, 100
 
 
 class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
     """What the operators of one type took together.
 
-    type: the runtime's own word for it ("Conv", "FullyConnected", "aten::addmm"). precision: what it computed in, by
-    the runtime's word; "" where it doesn't say. seconds_share: of the time that all operators took, 0 to 1.
-    calls: how often operators of this type ran in one run of the model.
+    layer_class: see `class_of`. type: the runtime's own word for it ("Conv", "FullyConnected", "aten::addmm").
+    precision: what it computed in, by the runtime's word; "" where it doesn't say. seconds_share: of the time that all
+    operators took, 0 to 1. calls: how often operators of this type ran in one run of the model.
     """
 
-    layer_class: LayerClass
+    layer_class: str
     type: str
     precision: str = ""
     seconds_share: float
@@ -50,9 +42,10 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
 
     items: how many samples one run held. runs: how many runs were profiled, those before them not counted.
     seconds: what all operators of one run took with the profiler on (mean). source: which profiler, in words.
+    variant: whose; filled in by whoever asked for the profile.
     """
 
-    variant: str
+    variant: str = ""
     times: tuple[LayerTime, ...]
     items: int
     runs: int
@@ -60,6 +53,70 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     notes: tuple[str, ...] = ()
 
-    def share(self, *classes: LayerClass) -> float:
+    def share(self, *classes: str) -> float:
         """The share of the time that layers of these classes took."""
         return sum(t.seconds_share for t in self.times if t.layer_class in classes)
+
+    def calls(self, *classes: str) -> float:
+        """How many operators of these classes one run calls."""
+        return sum(t.calls for t in self.times if t.layer_class in classes)
+
+
+class Call(NamedTuple):
+    """One operator that ran once: its type and precision in the runtime's words, and its seconds."""
+
+    type: str
+    precision: str
+    seconds: float
+
+
+def class_of(word: str) -> str:
+    """The class of an operator type of any runtime.
+
+    >>> [class_of(w) for w in ("aten::conv2d", "QLinearMatMul", "Reorder", "Subgraph")]
+    ['convolution', 'matmul', 'layout', 'fused']
+    """
+    return _OWN.get(word) or layer_class(word)
+
+
+def layers(calls: Iterable[Call], *, items: int, runs: int, source: str, notes: tuple[str, ...] = ()) -> Layers:
+    """Sum up the operators of `runs` profiled runs by type and precision."""
+    seconds: dict[tuple[str, str], float] = {}
+    counts: dict[tuple[str, str], int] = {}
+    for call in calls:
+        key = (call.type, call.precision)
+        seconds[key] = seconds.get(key, 0.0) + call.seconds
+        counts[key] = counts.get(key, 0) + 1
+    total = sum(seconds.values())
+    times = [
+        LayerTime(
+            layer_class=class_of(kind),
+            type=kind,
+            precision=precision,
+            seconds_share=spent / total if total else 0.0,
+            calls=counts[kind, precision] / runs,
+        )
+        for (kind, precision), spent in seconds.items()
+    ]
+    times.sort(key=lambda t: (-t.seconds_share, t.type, t.precision))
+    return Layers(times=tuple(times), items=items, runs=runs, seconds=total / runs, source=source, notes=notes)
+
+
+def warm_up(run: Callable[[], object], seconds: float) -> int:
+    """Run a few times without counting; gives how many times, since some profilers can't be switched on later."""
+    begun = time.perf_counter()
+    for done in range(1, _WARM + 1):
+        run()
+        if time.perf_counter() - begun > seconds / 3:
+            return done
+    return _WARM
+
+
+def repeat(run: Callable[[], object], seconds: float) -> int:
+    """Run for about `seconds`, three times at least and a hundred times at most; gives how many times."""
+    begun = time.perf_counter()
+    for done in range(1, _MOST + 1):
+        run()
+        if done >= _LEAST and time.perf_counter() - begun > seconds:
+            return done
+    return _MOST
