@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from accel.measurement import cgroup
-from accel.measurement.topology import parse_cpus
+from accel.measurement.topology import Topology, online, shown, topology
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """What libraries read once, while they are imported, to size their pools."""
@@ -19,50 +18,70 @@ Cores = tuple[int, ...]
 """Numbers of logical processors; empty where the system can't pin (macOS): then nothing is pinned."""
 
 
-def allowed(root: Path = cgroup.ROOT) -> Cores:
-    """The processors that the calling thread may use; () where the system can't say (macOS).
-
-    At another root than "/" its file of the process says, if it is there.
-    """
-    if root != cgroup.ROOT:
-        listed = re.search(r"^Cpus_allowed_list:\s*(\S+)", cgroup.read(root / "proc/self/status") or "", re.MULTILINE)
-        if listed:
-            return parse_cpus(listed[1])
-    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
-
-
 def usable(root: Path = cgroup.ROOT) -> Cores:
     """The processors that the calling thread may use, as many as the quota allows, core by core.
 
     With a quota below the affinity, one processor of each core comes before the second of any: what shares a core
-    shares its arithmetic. The order then goes by package and core, so that neighbours in it share caches.
+    shares its arithmetic; and strong cores come before weak ones. The order then goes by kind of core, package, L3 and
+    core, so that neighbours in it share caches.
     """
-    if not hasattr(os, "sched_getaffinity"):
-        return ()
-    places = {cpu: _place(cpu, root) for cpu in sorted(os.sched_getaffinity(0))}
-    siblings: dict[tuple[int, int], int] = {}
+    cpus = cgroup.allowed(root)
+    places = _places(cpus, topology(root))
+    siblings: dict[tuple[int, ...], int] = {}
     rank: dict[int, int] = {}
-    for cpu, place in places.items():
-        rank[cpu] = siblings[place] = siblings.get(place, -1) + 1
-    chosen = sorted(places, key=lambda cpu: (rank[cpu], places[cpu], cpu))[: cgroup.usable_cores(root)]
+    for cpu in cpus:
+        rank[cpu] = siblings[places[cpu]] = siblings.get(places[cpu], -1) + 1
+    chosen = sorted(cpus, key=lambda cpu: (rank[cpu], places[cpu], cpu))[: cgroup.usable_cores(root)]
     return tuple(sorted(chosen, key=lambda cpu: (places[cpu], cpu)))
 
 
-def shares(cores: Cores, count: int) -> tuple[Cores, ...]:
+def parts(count: int, root: Path = cgroup.ROOT) -> tuple[Cores, ...]:
+    """What is usable in `count` parts, each of whole physical cores where there are enough of them."""
+    found = topology(root)
+    return shares(usable(root), count, found.siblings if found is not None else ())
+
+
+def shares(cores: Cores, count: int, siblings: Sequence[Cores] = ()) -> tuple[Cores, ...]:
     """Split processors into `count` parts of neighbours, the first ones larger by one where it doesn't divide.
 
-    With more parts than processors they take turns: instance i gets processor i mod n.
+    siblings: the processors of each physical core; none of these is split while there is a whole one for each part.
+    With more parts than processors they take turns: part i gets processor i mod n.
 
     >>> shares((0, 1, 2, 3, 4), 2), shares((0, 1), 3)
     (((0, 1, 2), (3, 4)), ((0,), (1,), (0,)))
+    >>> shares((0, 4, 1, 5, 2, 6), 2, [(0, 4), (1, 5), (2, 6)])
+    ((0, 4, 1, 5), (2, 6))
     """
     if not cores:
         return ((),) * count
-    if count >= len(cores):
+    if count > len(cores):
         return tuple((cores[i % len(cores)],) for i in range(count))
-    each, more = divmod(len(cores), count)
+    core_of = {cpu: core for core in siblings for cpu in core}
+    whole = [tuple(group) for _, group in itertools.groupby(cores, key=lambda cpu: core_of.get(cpu, (cpu,)))]
+    units = whole if len(whole) >= count else [(cpu,) for cpu in cores]
+    each, more = divmod(len(units), count)
     ends = [i * each + min(i, more) for i in range(count + 1)]
-    return tuple(cores[a:b] for a, b in itertools.pairwise(ends))
+    return tuple(tuple(itertools.chain(*units[a:b])) for a, b in itertools.pairwise(ends))
+
+
+def limit(root: Path = cgroup.ROOT) -> str:
+    """`limited` for the calling thread."""
+    processors = len(online(root)) or os.cpu_count() or 1
+    return limited(cgroup.usable_cores(root), processors, cgroup.quota_cores(root), cgroup.allowed(root))
+
+
+def limited(cores: int, processors: int, quota: float | None, allowed: Cores | None) -> str:
+    """Why fewer cores are used than the machine has processors, in words; "" if all of them are.
+
+    >>> limited(1, 2, 0.5, (0, 1)), limited(2, 2, None, (0, 1))
+    ('1 of 2 processors: a CPU quota of 0.5 cores', '')
+    """
+    reasons = []
+    if quota is not None and quota < processors:
+        reasons.append(f"a CPU quota of {quota:g} core{'' if quota == 1 else 's'}")
+    if allowed and len(allowed) < processors:
+        reasons.append(f"affinity to processor{'' if len(allowed) == 1 else 's'} {shown([allowed])} alone")
+    return f"{cores} of {processors} processors: {' and '.join(reasons)}" if reasons else ""
 
 
 def pin(cores: Cores) -> None:
@@ -90,9 +109,14 @@ def pinned(cores: Cores) -> Iterator[None]:
         yield
 
 
-def _place(cpu: int, root: Path) -> tuple[int, int]:
-    """(package, core) of a processor; where the system doesn't say, each is a core of its own."""
-    topology = root / f"sys/devices/system/cpu/cpu{cpu}/topology"
-    package, core = (cgroup.read(topology / name) for name in ("physical_package_id", "core_id"))
-    known = package is not None and core is not None and core.strip().isdigit()
-    return (int(package or 0), int(core or 0)) if known else (0, cpu)
+def _places(cpus: Cores, found: Topology | None) -> dict[int, tuple[int, ...]]:
+    """(kind, memory node, L3, core) of each; -1 for what is not known, and a core of its own where that is not."""
+    if found is None:
+        return {cpu: (cpu,) for cpu in cpus}
+    core = _index(found.siblings)
+    groups = [_index(g or ()) for g in (found.kinds, found.nodes, found.l3)]
+    return {cpu: (*(index.get(cpu, -1) for index in groups), core.get(cpu, len(core) + cpu)) for cpu in cpus}
+
+
+def _index(groups: Sequence[Cores]) -> dict[int, int]:
+    return {cpu: number for number, group in enumerate(groups) for cpu in group}

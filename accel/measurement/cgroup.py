@@ -1,4 +1,4 @@
-"""What the control group allows and how often it throttled, for cgroup v1 and v2 alike.
+"""What this process may use: processors (affinity), the control group's quota, and how often it throttled (v1 and v2).
 
 `root` is "/" for this machine; tests hand in a folder that looks like one.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,8 +100,37 @@ def parse_stat(text: str) -> dict[str, int]:
     return {p[0]: int(p[1]) for p in pairs if len(p) == 2 and p[1].lstrip("-").isdigit()}
 
 
+def allowed(root: Path = ROOT) -> tuple[int, ...]:
+    """The processors that the calling thread may use; () where the system can't say (macOS).
+
+    At another root than "/" its file of the process says, if it is there.
+    """
+    if root != ROOT:
+        listed = re.search(r"^Cpus_allowed_list:\s*(\S+)", read(root / "proc/self/status") or "", re.MULTILINE)
+        if listed:
+            return parse_cpus(listed[1])
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+
+
+def parse_cpus(text: str) -> tuple[int, ...]:
+    """Processors from the kernel's way of listing them, ascending.
+
+    >>> parse_cpus("0-2,8,10-11\\n"), parse_cpus("")
+    ((0, 1, 2, 8, 10, 11), ())
+    """
+    found: set[int] = set()
+    for part in text.strip().split(","):
+        first, _, last = part.strip().partition("-")
+        if first.isdigit():
+            found |= set(range(int(first), int(last) + 1 if last.isdigit() else int(first) + 1))
+    return tuple(sorted(found))
+
+
 def usable_cores(root: Path = ROOT) -> int:
-    """Cores this process may really use: affinity and quota both counted, at least 1."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may really use: affinity and quota both counted, at least 1.
+
+    A part of a core is left out: with one thread too many the quota holds all of them up, for the rest of its period.
+    """
+    affinity = len(allowed(root)) or os.cpu_count() or 1
     quota = quota_cores(root)
     return max(1, affinity if quota is None else min(affinity, math.floor(quota)))

@@ -96,7 +96,7 @@ def open_instances(asked: Asked, samples: Samples, say: Callable[[str], None]) -
             feeds=(Feed(engines[0], samples),), opened=msgspec.structs.replace(opened, effective=effective)
         )
     _check_threads(backend, asked.backend.name)
-    shares = affinity.shares(affinity.usable(), asked.instances)
+    shares = affinity.parts(asked.instances)
     engines, opened = open_engines(backend, folder, shares, say)
     effective = _effective([e.effective for e in engines], asked, shares)
     feeds = tuple(PinnedFeed(e, samples, cores) for e, cores in zip(engines, shares, strict=True))
@@ -108,7 +108,7 @@ def _processes(asked: Asked, samples: Samples, say: Callable[[str], None]) -> In
     """Start all of them, so that they open side by side, then wait for each."""
     say(f"opening {asked.instances} processes")
     backend = plugins.plain(quiet(plugins.make("compilation", asked.backend), asked.instances))
-    shares = affinity.shares(affinity.usable(), asked.instances)
+    shares = affinity.parts(asked.instances)
     feeds: list[RemoteFeed] = []
     try:
         for i, cores in enumerate(shares, 1):
@@ -153,9 +153,11 @@ def _check_threads(backend: Backend, name: str) -> None:
 
 def _effective(parts: Sequence[Effective], asked: Asked, shares: Sequence[Cores]) -> Effective:
     """What really runs, of all together: threads are added up, and it is said where they run."""
+    limit = affinity.limit()
+    known = {**parts[0].detail, **({"limited to": limit} if limit else {})}
     if asked.instances == 1:
-        return parts[0]
-    detail = {**parts[0].detail, "instances": _WORDS[asked.placement].format(asked.instances)}
+        return msgspec.structs.replace(parts[0], detail=known)
+    detail = {**known, "instances": _WORDS[asked.placement].format(asked.instances)}
     if any(shares):
         detail["cores"] = " | ".join(",".join(map(str, cores)) for cores in shares)
     if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from accel.measurement import affinity, cgroup, facts, nvml
+from accel.measurement import cgroup, facts, nvml
 from accel.measurement.nvml import Gpu
 from accel.measurement.topology import Topology, topology
 
@@ -98,9 +98,8 @@ def detect(root: Path = cgroup.ROOT) -> Machine:
         "swap_bytes": facts.swap_bytes(root),
         "aslr": facts.aslr(root),
         "topology": topology(root),
-        "affinity": affinity.allowed(root) or None,
+        "affinity": cgroup.allowed(root) or None,
     }
-    gpus = nvml.find() if root == cgroup.ROOT else None
     known = {name: value for name, value in optional.items() if value is not None}
     described = {name: msgspec.to_builtins(value) for name, value in known.items()}
     return msgspec.convert(
@@ -118,7 +117,7 @@ def detect(root: Path = cgroup.ROOT) -> Machine:
             "packages": facts.packages(),
             "missing": tuple(sorted(set(optional) - set(known))),
             "flushes_denormals": facts.flushes_denormals(),
-            "gpus": () if gpus is None else gpus.gpus(),
+            "gpus": nvml.gpus() if root == cgroup.ROOT else (),
             "environment": facts.environment(),
         },
         Machine,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from accel.measurement.cgroup import ROOT, read
+from accel.measurement.cgroup import ROOT, parse_cpus, read
 
 Cpus = tuple[int, ...]
 """Numbers of logical processors, ascending."""
@@ -94,7 +94,7 @@ def _plural(word: str, count: int) -> str:
 def topology(root: Path = ROOT) -> Topology | None:
     """Read it; None where the system doesn't tell of cores (macOS, some containers)."""
     system = root / "sys/devices/system/cpu"
-    places = {cpu: place for cpu in online(root) if (place := _place(system / f"cpu{cpu}")) is not None}
+    places = _places(system, online(root))
     if not places:
         return None
     cores = sorted({core for _, core in places.values()}, key=lambda core: (places[core[0]][0], core))
@@ -118,28 +118,25 @@ def online(root: Path = ROOT) -> Cpus:
     return told or tuple(sorted(int(match[1]) for match in found if match))
 
 
-def parse_cpus(text: str) -> Cpus:
-    """Processors from the kernel's way of listing them.
+def _places(system: Path, cpus: Cpus) -> dict[int, tuple[int, Cpus]]:
+    """By processor: its package and the processors of its core; without those of which the system names neither."""
+    package = {cpu: _number(system / f"cpu{cpu}/topology/physical_package_id") or 0 for cpu in cpus}
+    core = {cpu: _number(system / f"cpu{cpu}/topology/core_id") for cpu in cpus}
+    found: dict[int, tuple[int, Cpus]] = {}
+    for cpu in cpus:
+        told = system / f"cpu{cpu}/topology"
+        own = parse_cpus(read(told / "core_cpus_list") or read(told / "thread_siblings_list") or "")
+        if not own and core[cpu] is not None:
+            own = tuple(other for other in cpus if (package[other], core[other]) == (package[cpu], core[cpu]))
+        if own:
+            found[cpu] = (package[cpu], tuple(other for other in own if other in package))
+    return found
 
-    >>> parse_cpus("0-2,8,10-11\\n"), parse_cpus("")
-    ((0, 1, 2, 8, 10, 11), ())
-    """
-    found: set[int] = set()
-    for part in text.strip().split(","):
-        first, _, last = part.strip().partition("-")
-        if first.isdigit():
-            found |= set(range(int(first), int(last) + 1 if last.isdigit() else int(first) + 1))
-    return tuple(sorted(found))
 
-
-def _place(cpu: Path) -> tuple[int, Cpus] | None:
-    """(package, processors of the same core); None where the system names neither."""
-    told = cpu / "topology"
-    own = parse_cpus(read(told / "core_cpus_list") or read(told / "thread_siblings_list") or "")
-    package = (read(told / "physical_package_id") or "").strip()
-    # ARM boards without a notion of packages say -1.
-    number = int(package) if re.fullmatch(r"-?\d+", package) else 0
-    return (number, own) if own else None
+def _number(path: Path) -> int | None:
+    """A file's number; ARM boards without a notion of packages say -1."""
+    text = (read(path) or "").strip()
+    return int(text) if re.fullmatch(r"-?\d+", text) else None
 
 
 def _nodes(root: Path, known: set[int]) -> tuple[Cpus, ...] | None:
