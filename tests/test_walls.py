@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"measurement.cgroup", "measurement.facts", "measurement.protocol"},
     # It tries forms of a model in one child; whoever reads what it left imports its structs alone.
     "rescue": VALUES | {"compression", "compilation", "model", "samples", "measurement.outputs", "measurement.cgroup"},
-    "compilation": BASE | {"model", "measurement.cgroup"},
+    "compilation": BASE | {"model", "measurement.cgroup", "measurement.facts"},
     "batching": BASE,
     "scenarios": BASE,
     "measurement": set(),
@@ -70,7 +70,7 @@ PLUGIN_FOLDERS = ("compression", "compilation", "batching", "scenarios")
 
 # Where a library may be imported, and whether only inside functions. numpy and msgspec may stand anywhere.
 RUNTIMES = {"torch", "torchao", "torch_pruning", "torchvision", "onnxruntime", "openvino", "nncf", "onnxscript"}
-RUNTIMES |= {"transformers", "timm"}
+RUNTIMES |= {"torch_tensorrt", "tensorrt", "transformers", "timm"}
 HEAVY = RUNTIMES | {"onnx", "google", "sklearn", "scipy", "pandas", "altair", "vl_convert", "jinja2", "cloudpickle"}
 RUNTIME_HOMES = {"model", "compression", "compilation", "rescue"}
 # The demo's network is a model as a user would write one; nothing but a child ever imports it.

@@ -29,6 +29,7 @@ class Artefact(msgspec.Struct, frozen=True, kw_only=True):
     precision: what the model asks for outside its quantized parts ("float32", "bf16", "f16").
     stored: how weights and activations stand in the file ("float32", "int8", "int8 dynamic", "f16", ...).
     left_float: operators of a quantized file that the runtime must be told to leave in float.
+    made_for: instruction sets of the processor that the file was compiled or rewritten for; empty if it fits any.
     """
 
     file: str
@@ -38,6 +39,7 @@ class Artefact(msgspec.Struct, frozen=True, kw_only=True):
     precision: str = "float32"
     stored: str = "float32"
     left_float: tuple[str, ...] = ()
+    made_for: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, model: Model, file: str, *, stored: str = "float32") -> Artefact:
