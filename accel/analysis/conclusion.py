@@ -37,6 +37,8 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
     price_per_h: what an instance costs an hour, as the user said; None: not said, costs are in instance-seconds.
     simulated: points of the load curve from measured service times on a virtual clock. lengths: seconds a batch by
         bucket of lengths, where samples have lengths. Both are kept since their sources (samples) may be gone.
+    left: why a variant went no further though nothing is wrong with it, by name, with the numbers it was decided on;
+        None in a study made before this was kept (2026-11).
     peaks: what this machine can do at most; cost: what one call of the source costs at least; None: not known.
     """
 
@@ -78,6 +80,7 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
     lengths: tuple[BatchCurve, ...] = ()
     peaks: Peaks | None = None
     cost: Cost | None = None
+    left: dict[str, str] | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):

@@ -124,7 +124,7 @@ class Budget:
         """
         if block == 0:
             return self.cut_s() >= seconds
-        return self.fits(self.usual_s("block", seconds), kept_s=self._kept_s(profile))
+        return self.fits(self.usual_s("block", seconds), kept_s=self.kept_s(profile))
 
     def allows_rest(self, seconds: float) -> bool:
         """True if the rest of what an earlier attempt began can be finished; half a block is half a comparison."""
@@ -147,7 +147,8 @@ class Budget:
         most_s = max(profile.load_share, _MOST_LOAD) * self.total_s
         return self.fits(seconds) and self.elapsed_s() + seconds - begun_s <= most_s
 
-    def _kept_s(self, profile: Profile) -> float:
+    def kept_s(self, profile: Profile) -> float:
+        """What is kept for the steps after the blocks: search, confirmation, load curve."""
         confirming = profile.confirming_share if profile.confirmations else 0.0
         return (confirming + profile.search_share + profile.load_share) * self.total_s
 
@@ -158,7 +159,7 @@ class Budget:
 
         `seen_s`: what two closed runs of the baseline took, which is more for a slow model.
         """
-        available = self.left_s() - self._kept_s(profile) - 0.05 * self.total_s
+        available = self.left_s() - self.kept_s(profile) - 0.05 * self.total_s
         entrants = available / (profile.blocks * turn_s(profile, seen_s, online=not profile.search_share))
         return int(min(profile.finalists, max(1, entrants - 2)))
 

@@ -9,7 +9,11 @@ from accel.study.given import Given
 
 
 class Context(msgspec.Struct, kw_only=True):
-    """What stays the same through one study; the reference's part is filled in when its outputs are there."""
+    """What stays the same through one study; the reference's part is filled in when its outputs are there.
+
+    sizes: the batch sizes asked for. knobs: whether other settings of the backends are tried, as where accel chooses
+    the variants.
+    """
 
     source: Source
     identity: str | None
@@ -20,3 +24,4 @@ class Context(msgspec.Struct, kw_only=True):
     reference_ids: tuple[int, ...] = ()
     reference_s: float = 0.0
     sizes: tuple[int, ...] = ()
+    knobs: bool = False

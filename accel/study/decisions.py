@@ -30,7 +30,9 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
 
     repeats: numbers of the blocks that stand in for disturbed ones.
     too_large: by variant, the batch size at which it failed while tuned though smaller ones ran, and why.
-    derived: variants with several instances, by name, and whose artefact each opens.
+    derived: variants with several instances or other settings, by name, and whose artefact each opens.
+    knobs: variants with other settings of their backend, by name, and whose settings they are; None until it is settled
+    who is tried. Those that share an artefact stand in `derived` too.
     rescued: variants that a rescue made, by name, and whom each stands in for. rescuing: from when to when into the
     study (s) there were rescues; None before there was one.
     """
@@ -41,6 +43,7 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     repeats: tuple[int, ...] = ()
     too_large: dict[str, tuple[int, str]] = {}
     derived: dict[str, str] = {}
+    knobs: dict[str, str] | None = None
     rescued: dict[str, str] = {}
     rescuing: tuple[float, float] | None = None
 

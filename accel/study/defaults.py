@@ -66,7 +66,7 @@ def reference(kind: str, forms: tuple[str, ...] = ()) -> Variant:
 
 def backends() -> tuple[str, ...]:
     """The backends that some default order uses, in the order in which they are first named."""
-    kinds = sorted(p.stem for p in FOLDER.glob("*.toml") if p.stem != "sources")
+    kinds = sorted(p.stem for p in FOLDER.glob("*.toml") if p.stem not in ("sources", "knobs"))
     return tuple(dict.fromkeys(e.variant.backend.name for kind in kinds for e in entries(kind)))
 
 

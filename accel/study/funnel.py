@@ -27,6 +27,7 @@ from accel.study.confirming import confirm
 from accel.study.decisions import Decisions, Entry
 from accel.study.folder import StudyFolder
 from accel.study.instances import with_instances
+from accel.study.knob_rounds import with_knobs
 from accel.study.lengths import expected_s, fitted
 from accel.study.lengthwise import look_by_length
 from accel.study.live import Live, Turn
@@ -91,6 +92,7 @@ class Funnel:
         progress: Progress,
         *,
         sizes: tuple[int, ...] = (),
+        knobs: bool = True,
     ) -> None:
         self.record = record
         self.folder = folder
@@ -100,6 +102,7 @@ class Funnel:
         self.services = services
         self.progress = progress
         self.sizes = sizes or SIZES
+        self.knobs = knobs
         # A run whose evidence is gone is made again; see `StudyFolder.vouches`.
         self.results = {i: r for i, r in folder.results().items() if folder.vouches(r)}
         self._forget_cut_ones()
@@ -131,6 +134,7 @@ class Funnel:
             chosen = finalists(self)
             tune(self, chosen)
             chosen = with_instances(self, chosen)
+            chosen = with_knobs(self, chosen) if self.knobs else chosen
         compare(self, chosen)
         search(self)
         confirm(self)
@@ -148,6 +152,11 @@ class Funnel:
     ) -> None:
         """Settle a field of the decisions, for this attempt and for those that resume it."""
         self.decisions = msgspec.structs.replace(self.decisions, **settled).save(self.folder.root)
+
+    def leave(self, name: str, reason: str) -> None:
+        """Note why a variant goes no further, with the numbers that this was decided on."""
+        self.record = msgspec.structs.replace(self.record, left={**(self.record.left or {}), name: reason})
+        self.folder.write_record(self.record)
 
     def keep_artefacts(self) -> None:
         """Make the baseline's or a winner's artefact again if it is gone (a cleaned cache), so that it can be kept."""

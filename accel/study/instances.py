@@ -7,24 +7,22 @@ looks better than every finalist, in batch or online, is measured in the blocks 
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from accel import plugins
-from accel.errors import VariantError
 from accel.plugins import Named
 from accel.recipe import Variant
 from accel.simulation.predict import capacity
 from accel.study.blocks import fix_slo
 from accel.study.budget import BudgetEnded
+from accel.study.deriving import LONGEST_NAME, adopt, is_new, score_of_parent, usual_turns
 from accel.study.lengths import expected_s
 from accel.study.live import Turn
 from accel.study.rates import service_times
-from accel.study.scoring import Score
 from accel.study.speeds import latency_s, throughput
-from accel.study.tuning import best_size, two_runs_s
+from accel.study.tuning import two_runs_s
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
@@ -33,7 +31,7 @@ _MOST_QUICK, _MOST = 2, 4
 """How many variants one study derives: under the profile `quick`, and under the others."""
 _SHARE = 0.06
 """Of the budget, after tuning."""
-_OPENING_S, _LONGEST_NAME = 3.0, 120
+_OPENING_S = 3.0
 _BETTER = 1.03
 _REQUESTS = 2000
 """A simulation's length, of which a search takes about ten."""
@@ -53,7 +51,7 @@ def with_instances(funnel: Funnel, finalists: list[str]) -> list[str]:
         if not _may_begin(funnel, parent, variant):
             funnel.not_bought.append(f"a look at `{variant.name}`: several instances of `{parent}`")
             continue
-        _adopt(funnel, parent, variant)
+        adopt(funnel, parent, variant)
         try:
             _measure(funnel, parent, variant)
         except BudgetEnded as error:
@@ -82,7 +80,7 @@ def proposals(funnel: Funnel, names: list[str]) -> list[tuple[str, Variant]]:
         [
             (parent, variant)
             for variant in derived(funnel.variant(parent), funnel.record.machine.cores, quick=quick)
-            if _is_new(funnel, variant)
+            if is_new(funnel, variant)
         ]
         for parent in dict.fromkeys(parents)
     ]
@@ -110,22 +108,7 @@ def derived(parent: Variant, cores: int, *, quick: bool = False) -> list[Variant
         streams = Named(parent.backend.name, {**parent.backend.fields, "streams": cores})
         name = f"{parent.name}+{cores}-streams"
         found.append(msgspec.structs.replace(parent, name=name, backend=streams, instances=cores))
-    return [variant for variant in found if len(variant.name) <= _LONGEST_NAME]
-
-
-def _is_new(funnel: Funnel, variant: Variant) -> bool:
-    """True unless somebody asked for it, or for one of that name, who is in the race anyway."""
-    asked = [v for v in funnel.record.variants if v.name not in funnel.decisions.derived]
-    return all(v.name != variant.name and msgspec.structs.replace(v, name=variant.name) != variant for v in asked)
-
-
-def _adopt(funnel: Funnel, parent: str, variant: Variant) -> None:
-    """Make the variant one of this study's; once, however often the study resumes."""
-    if funnel.decisions.derived.get(variant.name) != parent:
-        funnel.decide(derived=funnel.decisions.derived | {variant.name: parent})
-    if all(v.name != variant.name for v in funnel.record.variants):
-        funnel.record = msgspec.structs.replace(funnel.record, variants=(*funnel.record.variants, variant))
-        funnel.folder.write_record(funnel.record)
+    return [variant for variant in found if len(variant.name) <= LONGEST_NAME]
 
 
 def _may_begin(funnel: Funnel, parent: str, variant: Variant) -> bool:
@@ -137,7 +120,7 @@ def _may_begin(funnel: Funnel, parent: str, variant: Variant) -> bool:
 
 
 def _missing(funnel: Funnel, parent: str, name: str) -> list[Turn]:
-    return [turn for turn in _turns(funnel, parent, name) if turn.run_id not in funnel.results]
+    return [turn for turn in usual_turns(funnel, parent, name) if turn.run_id not in funnel.results]
 
 
 def _measure(funnel: Funnel, parent: str, variant: Variant) -> None:
@@ -146,56 +129,17 @@ def _measure(funnel: Funnel, parent: str, variant: Variant) -> None:
     if not todo or funnel.has_failed(variant.name):
         return
     funnel.progress.stage(f"{variant.name}: several instances")
-    scored = _score(funnel, parent, variant.name)
+    scored = score_of_parent(funnel, parent, variant.name)
     with funnel.survives(variant.name), funnel.live(variant.name, "instances") as live:
         for turn in todo:
             funnel.measure(live, turn, scored)
 
 
-def _score(funnel: Funnel, parent: str, name: str) -> Score:
-    """The parent's, with its answers: the artefact is the same, and timed outputs are checked all the same."""
-    shutil.copyfile(funnel.folder.reference / f"{parent}.npz", funnel.folder.reference / f"{name}.npz")
-    screened = funnel.results[f"screening-{parent}-latency"]
-    if screened.quality is None:
-        raise VariantError(f"`{parent}` was not scored, so nothing is derived from it")
-    limit = screened.check.limit if screened.check is not None else 0.0
-    return Score(quality=screened.quality, wrong=None, largest_error=limit / 2)
-
-
-def _turns(funnel: Funnel, parent: str, name: str) -> list[Turn]:
-    """The runs that screening and tuning make of every variant, at the parent's best size, the one below, and 1."""
-    profile, best = funnel.profile, best_size(funnel, parent)
-    sizes = sorted({1, best, *[s for s in funnel.sizes if s < best][-1:]})
-    offline = [("screening", f"screening-{name}-batch", best, profile.screen_s)]
-    offline += [("tuning", f"tuning-{name}-batch-{size}", size, profile.tune_s) for size in sizes]
-    first = Turn(
-        run_id=f"screening-{name}-latency",
-        phase="screening",
-        target="latency",
-        scenario=Named("single_stream"),
-        batching=Named("single"),
-        duration_s=profile.screen_s,
-        trial=0,
-    )
-    return [first] + [
-        msgspec.structs.replace(
-            first,
-            run_id=run_id,
-            phase=phase,
-            target="batch",
-            scenario=Named("offline"),
-            batching=Named("fixed", {"size": size}),
-            duration_s=duration_s,
-            trial=size,
-        )
-        for phase, run_id, size, duration_s in offline
-    ]
-
-
 def _best(funnel: Funnel, names: list[str]) -> str | None:
     """The derived variant that is ahead of all of `names` by most, in batch or online; None if none is."""
     target = funnel.record.target
-    measured = [name for name in funnel.decisions.derived if _is_measured(funnel, name)]
+    turned = funnel.decisions.knobs or {}
+    measured = [n for n in funnel.decisions.derived if n not in turned and _is_measured(funnel, n)]
     gains: dict[str, float] = {}
     for value, goal in ((_rate, "batch"), (_carries, "online")):
         if not measured or target not in (goal, "both"):

@@ -61,7 +61,7 @@ def candidates(funnel: Funnel) -> list[Variant]:
         return []
     found: list[Variant] = []
     for variant in record.variants:
-        made = funnel.decisions.rescued.keys() | funnel.decisions.derived.keys()
+        made = {**funnel.decisions.rescued, **funnel.decisions.derived, **(funnel.decisions.knobs or {})}
         asked = variant.trap or variant.name in made or variant.name == record.baseline
         if asked or not is_quantized(variant) or is_probe(variant.compression) or not _lost(funnel, variant):
             continue

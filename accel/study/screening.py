@@ -29,8 +29,9 @@ def screen(funnel: Funnel) -> None:
     """Prepare, check, score and briefly time every variant, the baseline first."""
     for variant in funnel.record.variants:
         is_baseline = variant.name == funnel.record.baseline
-        # Who was rescued is looked at within the time of the rescues.
-        if screened(funnel, variant) or variant.name in funnel.decisions.rescued:
+        # Who was rescued is looked at within the time of the rescues, and who was derived by who derived it.
+        made = (funnel.decisions.rescued, funnel.decisions.derived, funnel.decisions.knobs or {})
+        if screened(funnel, variant) or any(variant.name in names for names in made):
             continue
         if not is_baseline and not _may_try(funnel):
             funnel.not_bought.append(f"`{variant.name}` was not tried: the budget was needed for the comparison")

@@ -126,6 +126,7 @@ class Session:
             labelled=seen["samples"]["labelled"],
             load_s=seen["load_s"],
             sizes=options.sizes,
+            knobs=options.defaults,
         )
         self._write_context(context)
         self.folder.write_record(record)
@@ -179,6 +180,7 @@ class Session:
             baseline=variants[0].name,
             variants=variants,
             reference_note=_reference_note(facts, source),
+            left={},
         )
 
     def _workshop(self, source: Source) -> Workshop:
@@ -245,7 +247,14 @@ class Session:
             reference_item_s=context.reference_s / max(1, len(context.reference_ids)),
         )
         return Funnel(
-            record, self.folder, self.options.profile, self.budget, services, self.progress, sizes=context.sizes
+            record,
+            self.folder,
+            self.options.profile,
+            self.budget,
+            services,
+            self.progress,
+            sizes=context.sizes,
+            knobs=context.knobs,
         )
 
     # --- ending ------------------------------------------------------------------------------------------------

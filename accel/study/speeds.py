@@ -1,4 +1,4 @@
-"""Plain speeds of single runs, for choosing what is measured well; they are never printed."""
+"""Plain speeds and sizes of single runs, for choosing what is measured well; they are never printed."""
 
 from __future__ import annotations
 
@@ -29,3 +29,11 @@ def latency_s(funnel: Funnel, run_id: str) -> float:
         return math.inf
     latency = Trace.load(funnel.folder.runs / result.trace).counted().ok().latency_ns
     return float(np.median(latency)) * 1e-9 if len(latency) else math.inf
+
+
+def memory_bytes(funnel: Funnel, run_id: str) -> float:
+    """Peak resident memory of one run in bytes; inf if it isn't known."""
+    result = funnel.results.get(run_id)
+    if result is None or result.status != "ok" or result.memory is None:
+        return math.inf
+    return math.inf if result.memory.peak_run_bytes is None else float(result.memory.peak_run_bytes)

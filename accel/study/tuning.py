@@ -31,7 +31,7 @@ def finalists(funnel: Funnel) -> list[str]:
     At most `profile.finalists`, without traps and without what is slower than the baseline in both. Decided on plain
     medians of the screening runs: these choose who is measured well, they are never printed.
     """
-    derived = funnel.decisions.derived
+    derived = {**funnel.decisions.derived, **(funnel.decisions.knobs or {})}
     rows = [r for r in funnel.read().rows if _may_win(r) and not (r.is_baseline or r.variant.trap or r.name in derived)]
     rate = {r.name: throughput(funnel, f"screening-{r.name}-batch") for r in rows}
     wait = {r.name: latency_s(funnel, f"screening-{r.name}-latency") for r in rows}

@@ -107,6 +107,7 @@ class Record(msgspec.Struct, frozen=True):
     variants: Any
     target: str
     machine: Any
+    facts: Any = None
     slo_s: float = 0.02
     slo_p: float = 0.99
     seed: int = 0
