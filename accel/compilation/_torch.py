@@ -130,18 +130,23 @@ class _Slot:
         self.name = name
 
 
-def script(folder: Path, prepare: str, run: str) -> str:
+def script(folder: Path, prepare: str, run: str, *, device: str = "cpu") -> str:
     """run.py for a torch artefact: from an exported program, so that the module's own code isn't needed.
 
     The program is exported when the script is first asked for, into the same folder. Where torch can't export the
     module, the script says so and loads the stored module, which needs its own code.
-    prepare: lines that may rebind `model`; run: the expression that calls it on the list `tensors`.
+    prepare: lines that may rebind `model`; run: the expression that calls it on the list `tensors`. device: where the
+    program is moved to; `run` has to bring inputs there and outputs back.
     """
     artefact = Artefact.load(folder)
     import_quantized_operators(artefact)
     exported = (folder / EXPORTED).is_file() or _export(folder)
     quantized = "import torchao.quantization.pt2e.quantize_pt2e\n" if artefact.stored == "int8" else ""
     load = f'model = torch.export.load(str(here / "{EXPORTED}")).module()\n' if exported else _STORED
+    if device != "cpu":
+        moved = f'torch.export.passes.move_to_device_pass(torch.export.load(str(here / "{EXPORTED}")), "{device}")'
+        load = f"import torch.export.passes\nmodel = {moved}.module()\n" if exported else _STORED
+        load += f'model = model.to("{device}")\n'
     return (
         f"import numpy as np\nimport torch\n{quantized}\n{script_head(artefact)}"
         f"INPUTS = {list(artefact.input_names)!r}\n"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from accel.compilation import Arrays, Effective, Refusal, threads_or
+from accel.compilation import Arrays, Effective, Engine, Refusal, threads_or
 from accel.compilation._artefact import Artefact, check_inputs
 from accel.compilation._torch import (
     Direct,
@@ -33,10 +33,14 @@ class Eager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     threads: of one operator; 0 means every core this process may use.
     channels_last: lay images out with their channels innermost, which some convolutions prefer.
+    device: "cuda" is the first NVIDIA GPU; copying there and back is part of every run.
+    precision: on the GPU only; "float32" forbids TensorFloat-32, "tf32" allows it, 16 bits convert the weights.
     """
 
     threads: int = 0
     channels_last: bool = False
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "tf32", "bf16", "f16"] = "float32"
 
     runs: ClassVar[tuple[str, ...]] = ("torch",)
     runtime: ClassVar[str] = "torch"
@@ -48,7 +52,10 @@ class Eager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return {}
 
     def fits(self, facts: Facts, machine: Machine) -> Refusal | None:
-        return None
+        from accel.compilation._cuda import on_cpu, torch_build, torch_refusal
+
+        on_gpu = self.device == "cuda"
+        return torch_refusal(machine, self.precision, torch_build()) if on_gpu else on_cpu(self.precision)
 
     def build(self, model: Model, folder: Path) -> None:
         """Store the module; raises VariantError if it can't be stored."""
@@ -58,7 +65,7 @@ class Eager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         artefact.save(folder)
         save_example(model, folder)
 
-    def open(self, folder: Path) -> EagerEngine:
+    def open(self, folder: Path) -> Engine:
         """Load the module; raises VariantError if its own code can't be imported."""
         import torch
 
@@ -68,6 +75,10 @@ class Eager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         artefact = Artefact.load(folder)
         import_quantized_operators(artefact)
         form = TorchForm.open(folder)
+        if self.device == "cuda":
+            from accel.compilation._torch_cuda import open_eager
+
+            return open_eager(form, artefact, self.precision, channels_last=self.channels_last)
         if self.channels_last:
             form.module.to(memory_format=torch.channels_last)
         return EagerEngine(form, artefact, channels_last=self.channels_last)
@@ -75,6 +86,10 @@ class Eager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def script(self, folder: Path) -> str:
         """Also exports the module into `folder` the first time."""
         artefact = Artefact.load(folder)
+        if self.device == "cuda":
+            from accel.compilation._torch_cuda import script_on_gpu
+
+            return script_on_gpu(folder, artefact, self.precision, "model = model\n")
         threads = f"torch.set_num_threads({threads_or(usable_cores(), self.threads)})\n"
         if artefact.precision == "bf16":
             threads += 'bf16 = torch.autocast("cpu", torch.bfloat16)\nplain = model\n'

@@ -8,14 +8,15 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from accel.compilation import Arrays, Effective, Refusal, threads_or
+from accel.compilation import Arrays, Effective, Engine, Refusal, threads_or
 from accel.compilation._artefact import Artefact, check_inputs
+from accel.compilation._cuda import on_cpu, torch_build, torch_refusal
 from accel.compilation._torch import (
     Direct,
     autocast,
@@ -42,7 +43,12 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     threads: of one operator; 0 means every core this process may use.
     freezing: treat weights as constants, so that they can be folded and laid out beforehand.
-    mode: how hard inductor tries; "max-autotune" takes several times longer to compile.
+    mode: how hard inductor tries; "max-autotune" takes several times longer to compile. "reduce-overhead" means CUDA
+        graphs and is for the GPU.
+    device: "cuda" is the first NVIDIA GPU; copying there and back is part of every run.
+    precision: on the GPU only; "float32" forbids TensorFloat-32, "tf32" allows it, 16 bits convert the weights, 8 bits
+        (torchao) quantize Linear layers over bf16.
+    sizes: on the GPU only, the batch sizes to compile, each by itself; others are filled up to the next.
 
     A batch of one is compiled apart from larger ones (torch specialises on 1); all larger ones share one graph.
     Opening still traces the module again: the kernels come from the cache in the artefact, the trace does not.
@@ -51,6 +57,9 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     threads: int = 0
     freezing: bool = False
     mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "tf32", "bf16", "f16", "int8", "fp8"] = "float32"
+    sizes: tuple[Annotated[int, msgspec.Meta(ge=1)], ...] = (1, 8, 32)
 
     runs: ClassVar[tuple[str, ...]] = ("torch",)
     runtime: ClassVar[str] = "torch"
@@ -58,9 +67,11 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Opening one resets what torch has compiled in this process.
     shares_process: ClassVar[bool] = False
     extra: ClassVar[str | None] = "torch"
-    build_fields: ClassVar[tuple[str, ...]] = ("threads", "freezing", "mode")
+    build_fields: ClassVar[tuple[str, ...]] = ("threads", "freezing", "mode", "device", "precision", "sizes")
 
     def env(self) -> dict[str, str]:
+        if self.device == "cuda":
+            return {}
         # One compile worker means none: compiling in the process itself leaves no pool behind beside a measurement.
         return {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
@@ -70,11 +81,13 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 "torch.compile needs a C++ compiler, and there is none on the PATH.",
                 "Install one (Debian: apt-get install g++), or set CXX.",
             )
+        if self.device == "cuda":
+            return torch_refusal(machine, self.precision, torch_build())
         if self.mode == "reduce-overhead":
             return Refusal(
                 "`reduce-overhead` means CUDA graphs; on the CPU it is plain compiling.", "Leave `mode` out."
             )
-        return None
+        return on_cpu(self.precision)
 
     def build(self, model: Model, folder: Path) -> None:
         """Store the module and compile it into the folder's own cache; raises VariantError with torch's reason."""
@@ -83,7 +96,7 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         save_example(model, folder)
         self.open(folder).close()
 
-    def open(self, folder: Path) -> InductorEngine:
+    def open(self, folder: Path) -> Engine:
         """Trace, load the kernels from the artefact's cache (or compile what isn't there), and run each graph once."""
         import torch
 
@@ -99,6 +112,8 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         freezing = self.freezing or artefact.stored == "int8"
         import_quantized_operators(artefact)
         form = TorchForm.open(folder)
+        if self.device == "cuda":
+            return self._open_on_gpu(form, artefact, folder)
         form.module.compile(mode=self.mode)
         engine = InductorEngine(Direct(form), artefact, self._detail(freezing), freezing=freezing)
         try:
@@ -111,11 +126,30 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise explain_torch(error, "compiling the model") from error
         return engine
 
+    def _open_on_gpu(self, form: Any, artefact: Artefact, folder: Path) -> Engine:
+        from accel.compilation._inductor_cuda import open_compiled
+
+        with _cache_in(folder / _CACHE):
+            return open_compiled(
+                form,
+                artefact,
+                folder,
+                precision=self.precision,
+                mode=self.mode,
+                freezing=self.freezing,
+                sizes=self.sizes,
+            )
+
     def _detail(self, freezing: bool) -> dict[str, str]:
         return {"freezing": str(freezing).lower(), "mode": self.mode, "compiler": compiler() or "none"}
 
     def script(self, folder: Path) -> str:
         """Also exports the module into `folder` the first time."""
+        if self.device == "cuda":
+            from accel.compilation._torch_cuda import script_on_gpu
+
+            compiled = f'model = torch.compile(model, mode="{self.mode}", dynamic=False)\n'
+            return script_on_gpu(folder, Artefact.load(folder), self.precision, compiled)
         prepare = f"torch.set_num_threads({threads_or(usable_cores(), self.threads)})\n"
         artefact = Artefact.load(folder)
         if self.freezing or artefact.stored == "int8":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from accel.measurement import cgroup, facts, nvml
+from accel.measurement import cgroup, denormals, facts, nvml
 from accel.measurement.nvml import Gpu
 from accel.measurement.topology import Topology, topology
 
@@ -116,7 +116,7 @@ def detect(root: Path = cgroup.ROOT) -> Machine:
             "python": platform.python_version(),
             "packages": facts.packages(),
             "missing": tuple(sorted(set(optional) - set(known))),
-            "flushes_denormals": facts.flushes_denormals(),
+            "flushes_denormals": denormals.flushes(),
             "gpus": nvml.gpus() if root == cgroup.ROOT else (),
             "environment": facts.environment(),
         },

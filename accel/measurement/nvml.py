@@ -1,12 +1,14 @@
 """What NVIDIA's management library says about the GPUs here; nothing at all where it or a GPU is absent.
 
-The package is `nvidia-ml-py` (module `pynvml`), optional and imported only when asked. Every value that a GPU or driver
-doesn't tell is None.
+The package is `nvidia-ml-py` (module `pynvml`), optional and imported only when asked; without it `nvidia-smi`, which
+comes with the driver, at least names the GPUs. Every value that a GPU or driver doesn't tell is None.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -22,13 +24,21 @@ SLOWED = {
 
 Idle (0x01), clocks set by the user (0x02) and the power cap (0x04), which is how most GPUs run under load, are none."""
 
+_CSV = "--format=csv,noheader,nounits"
+_PATIENCE_S = 20.0
+
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
-    """One GPU as the fingerprint names it."""
+    """One GPU as the fingerprint names it.
+
+    capability: the chip's generation ("9.0"). cuda: up to which CUDA version the driver goes ("13.0").
+    """
 
     name: str
     memory_bytes: int | None = None
     driver: str | None = None
+    capability: str | None = None
+    cuda: str | None = None
 
 
 class GpuReading(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,11 +61,14 @@ class Nvml:
         """Name, memory and driver of each GPU."""
         lib = self._library
         driver = _text(_ask(lib.nvmlSystemGetDriverVersion))
+        cuda = _ask(lambda: lib.nvmlSystemGetCudaDriverVersion())
         return tuple(
             Gpu(
                 name=_text(_ask(lib.nvmlDeviceGetName, d)) or "unknown",
                 memory_bytes=getattr(_ask(lib.nvmlDeviceGetMemoryInfo, d), "total", None),
                 driver=driver,
+                capability=_dotted(_ask(lambda d=d: lib.nvmlDeviceGetCudaComputeCapability(d))),
+                cuda=None if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}",
             )
             for d in self._devices
         )
@@ -96,6 +109,43 @@ def find() -> Nvml | None:
         # The package raises kinds of its own for a missing driver, no permission and no device: all mean "no GPU".
         return None
     return opened if opened._devices else None
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """Every GPU here, from the library or else from `nvidia-smi`; empty where neither finds one."""
+    library = find()
+    return library.gpus() if library is not None else _told_by_command()
+
+
+def _told_by_command(command: str = "nvidia-smi") -> tuple[Gpu, ...]:
+    try:
+        listed = _output(command, "--query-gpu=name,memory.total,driver_version,compute_cap", _CSV)
+        head = _output(command)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    cuda = re.search(r"CUDA Version:\s*([\d.]+)", head)
+    rows = [[cell.strip() for cell in line.split(",")] for line in listed.splitlines() if line.count(",") == 3]
+    return tuple(
+        Gpu(
+            name=name,
+            memory_bytes=int(memory) << 20 if memory.isdigit() else None,
+            driver=driver,
+            capability=capability if re.fullmatch(r"\d+\.\d+", capability) else None,
+            cuda=cuda[1] if cuda else None,
+        )
+        for name, memory, driver, capability in rows
+    )
+
+
+def _output(*command: str) -> str:
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE_S, check=True
+    )
+    return done.stdout
+
+
+def _dotted(value: tuple[int, int] | None) -> str | None:
+    return None if value is None else f"{value[0]}.{value[1]}"
 
 
 def slowed_by(reasons: int) -> list[str]:

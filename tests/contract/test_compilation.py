@@ -61,7 +61,11 @@ def test_it_states_what_it_promises(name):
     assert backend.extra in (None, "torch", "openvino")
     assert set(backend.build_fields) <= {field.name for field in msgspec.structs.fields(type(backend))}
     assert all(isinstance(v, str) for v in backend.env().values())
-    assert backend.fits(facts(), machine()) is None
+    refusal = backend.fits(facts(), machine())
+    if getattr(backend, "needs_gpu", False):
+        assert "needs an NVIDIA GPU" in refusal.reason
+    else:
+        assert refusal is None
 
 
 @pytest.mark.parametrize("name", NAMES)
