@@ -13,15 +13,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from accel.measurement.cgroup import memory_limit, read
 
 FLAGS = re.compile(
     r"avx|avx2|fma|f16c|avx512\w*|avx_vnni\w*|avx_ifma|amx_\w+|asimd|asimddp|asimdhp|sve2?|svebf16|bf16|i8mm"
 )
 VARIABLES = re.compile(r"(OMP|KMP|GOMP|MKL|OPENBLAS|BLIS|TBB|VECLIB|NUMEXPR|MALLOC|ORT|CUDA)_\w+|LD_PRELOAD")
-PACKAGES = ("numpy", "torch", "torchao", "onnx", "onnxruntime", "openvino", "nncf", "transformers", "scikit-learn")
+PACKAGES = (
+    *("numpy", "torch", "torchao", "onnx", "onnxruntime", "openvino", "nncf", "transformers", "scikit-learn"),
+    *("onnxruntime-gpu", "tensorrt", "torch-tensorrt", "triton"),
+)
 
 
 def cpu_name(root: Path) -> str | None:
@@ -122,11 +123,6 @@ def aslr(root: Path) -> int | None:
     """Whether addresses are random: 0 no, 1 partly, 2 fully."""
     text = _line(root / "proc/sys/kernel/randomize_va_space")
     return int(text) if text and text.isdigit() else None
-
-
-def flushes_denormals() -> bool:
-    """Whether a loaded library has set this thread to turn the smallest numbers into zero, which is faster."""
-    return bool(np.float64(2.0**-1022) * np.float64(0.5) == 0.0)
 
 
 def environment() -> dict[str, str]:

@@ -18,6 +18,7 @@ from accel.compilation import Backend, Effective, Engine
 from accel.errors import VariantError
 from accel.measurement import affinity
 from accel.measurement.affinity import Cores
+from accel.measurement.denormals import Denormals
 from accel.measurement.feeding import Feed
 from accel.measurement.memory import total
 from accel.measurement.opening import Opened, open_engines
@@ -35,13 +36,17 @@ _WORDS = {
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """`open`: an artefact, and how many instances of it are to run where."""
+    """`open`: an artefact, and how many instances of it are to run where.
+
+    denormals: what becomes of numbers below the smallest normal one; the same for all that are compared.
+    """
 
     backend: Named
     folder: str
     samples: str
     instances: int = 1
     placement: Placement = "shared"
+    denormals: Denormals = "zero"
 
 
 class Instances(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -87,18 +92,18 @@ def open_instances(asked: Asked, samples: Samples, say: Callable[[str], None]) -
     """Open what is asked for. Raises MissingLibrary, VariantError (with the reason of whichever instance fails)."""
     if asked.placement == "processes":
         return _processes(asked, samples, say)
-    backend = quiet(plugins.make("compilation", asked.backend), asked.instances)
+    backend = alike(plugins.make("compilation", asked.backend), asked)
     folder = Path(asked.folder)
     if asked.placement == "shared":
-        engines, opened = open_engines(backend, folder, [()], say)
+        engines, opened = open_engines(backend, folder, [()], say, asked.denormals)
         effective = _effective([opened.effective], asked, ())
         return Instances(
             feeds=(Feed(engines[0], samples),), opened=msgspec.structs.replace(opened, effective=effective)
         )
     _check_threads(backend, asked.backend.name)
     shares = affinity.parts(asked.instances)
-    engines, opened = open_engines(backend, folder, shares, say)
-    effective = _effective([e.effective for e in engines], asked, shares)
+    engines, opened = open_engines(backend, folder, shares, say, asked.denormals)
+    effective = _effective([opened.effective, *(e.effective for e in engines[1:])], asked, shares)
     feeds = tuple(PinnedFeed(e, samples, cores) for e, cores in zip(engines, shares, strict=True))
     opened = msgspec.structs.replace(opened, effective=effective)
     return Instances(feeds=feeds, opened=opened, notes=_crowded(shares))
@@ -107,12 +112,14 @@ def open_instances(asked: Asked, samples: Samples, say: Callable[[str], None]) -
 def _processes(asked: Asked, samples: Samples, say: Callable[[str], None]) -> Instances:
     """Start all of them, so that they open side by side, then wait for each."""
     say(f"opening {asked.instances} processes")
-    backend = plugins.plain(quiet(plugins.make("compilation", asked.backend), asked.instances))
+    backend = plugins.plain(alike(plugins.make("compilation", asked.backend), asked))
     shares = affinity.parts(asked.instances)
     feeds: list[RemoteFeed] = []
     try:
         for i, cores in enumerate(shares, 1):
-            command = Command(backend=backend, folder=asked.folder, samples=asked.samples, cores=cores)
+            command = Command(
+                backend=backend, folder=asked.folder, samples=asked.samples, cores=cores, denormals=asked.denormals
+            )
             feeds.append(RemoteFeed(command, samples, number=i, of=asked.instances))
         parts = [feed.ready() for feed in feeds]
     except BaseException:
@@ -132,6 +139,15 @@ def _processes(asked: Asked, samples: Samples, say: Callable[[str], None]) -> In
     )
     pids = tuple(feed.pid for feed in feeds)
     return Instances(feeds=tuple(feeds), opened=opened, pids=pids, notes=_crowded(shares))
+
+
+def alike(backend: Backend, asked: Asked) -> Backend:
+    """The backend with what is set the same for all: spinning (`quiet`), and denormals where its runtime has an option
+    of its own for them.
+    """
+    kept = asked.denormals == "kept" and hasattr(backend, "flush_denormals")
+    told = msgspec.structs.replace(backend, flush_denormals=False) if kept else backend  # type: ignore[type-var]
+    return quiet(told, asked.instances)
 
 
 def quiet(backend: Backend, instances: int) -> Backend:

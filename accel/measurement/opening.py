@@ -12,8 +12,9 @@ import msgspec
 from accel import plugins
 from accel.compilation import Backend, Effective, Engine
 from accel.errors import MissingLibrary
-from accel.measurement import memory
+from accel.measurement import denormals, memory
 from accel.measurement.affinity import Cores, pinned
+from accel.measurement.denormals import Denormals
 from accel.result import Memory
 
 
@@ -32,17 +33,24 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_engines(
-    backend: Backend, folder: Path, shares: Sequence[Cores], say: Callable[[str], None]
+    backend: Backend,
+    folder: Path,
+    shares: Sequence[Cores],
+    say: Callable[[str], None],
+    smallest: Denormals = "zero",
 ) -> tuple[list[Engine], Opened]:
     """Open one engine for each share of the cores, with the opening thread kept on that share.
 
     Pools that a runtime starts while it is opened inherit the affinity, and a backend that asks how many cores it may
-    use gets the size of the share. `say` hears what is going on. Raises MissingLibrary, VariantError.
+    use gets the size of the share; what becomes of denormal numbers they inherit too (see `denormals`). `say` hears
+    what is going on. Raises MissingLibrary, VariantError.
     """
     say(f"importing {backend.runtime}")
     memory.reset_peak()
     import_s = _import(backend)
     peak_import = memory.peak_bytes()
+    # After the import, since loading a library may change it for this thread.
+    zero = denormals.flush(on=smallest == "zero")
     memory.reset_peak()
     engines: list[Engine] = []
     start = time.perf_counter()
@@ -51,12 +59,17 @@ def open_engines(
         with pinned(cores):
             engines.append(backend.open(folder))
     first = engines[0]
+    # A runtime may have set this thread back, whose setting the workers inherit.
+    denormals.flush(on=smallest == "zero")
+    effective = msgspec.structs.replace(
+        first.effective, detail={**first.effective.detail, "denormals": "become zero" if zero else "kept"}
+    )
     return engines, Opened(
         import_s=import_s,
         open_s=time.perf_counter() - start,
         sizes=first.sizes,
         parallel_runs=first.parallel_runs,
-        effective=first.effective,
+        effective=effective,
         peaks=Memory(peak_import_bytes=peak_import, peak_load_bytes=memory.peak_bytes()),
     )
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from accel.compilation import Arrays
 from accel.errors import VariantError
 from accel.measurement.affinity import THREAD_VARIABLES, Cores
+from accel.measurement.denormals import Denormals
 from accel.measurement.feeding import Feed, InstanceLost, Pool, lengths_of
 from accel.measurement.opening import Opened
 from accel.measurement.pipe import DONE, FAILED, FETCH, KEEP, OPEN, RUN, Pipe
@@ -38,6 +39,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     samples: str
     cores: Cores
+    denormals: Denormals = "zero"
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,7 +63,7 @@ class Instance:
         pin(command.cores)
         backend: Any = plugins.make("compilation", command.backend)
         samples = Samples.open(Path(command.samples)).to_ram()
-        engines, opened = open_engines(backend, Path(command.folder), [()], lambda text: None)
+        engines, opened = open_engines(backend, Path(command.folder), [()], lambda text: None, command.denormals)
         self._feed = Feed(engines[0], samples)
         return msgspec.json.encode(opened)
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from accel.compilation._artefact import Artefact
 from accel.compilation.onnxruntime import OnnxRuntime
 from accel.compilation.openvino import OpenVino
-from accel.measurement import affinity
+from accel.measurement import affinity, denormals
 from accel.measurement.feeding import InstanceLost
 from accel.measurement.instances import Asked, Instances, open_instances, quiet
 from accel.measurement.isolation import Child, ChildFailed
@@ -126,7 +126,9 @@ def opened(place: Path) -> Iterator[Any]:
         held.append(open_instances(one, Samples.open(place / "samples").to_ram(), lambda text: None))
         return held[-1]
 
-    yield open_
+    # What a measure child sets for itself must not outlive the test.
+    with denormals.flushed(on=False):
+        yield open_
     for instances in held:
         for feed in instances.feeds:
             getattr(feed, "close", lambda: None)()
