@@ -34,12 +34,15 @@ bench: $(VENV)/.test
 # an hour or two the first time and may run on a busy machine; measuring takes MINUTES and wants a quiet one. Every part
 # goes on where it was. MODELS=digits,minilm takes some of the recipes.
 MINUTES ?= 25
+# neural-compressor wants NumPy 1, so it gets an environment of its own; where that can't be made its row says so.
+NEURAL := $(CURDIR)/.venv-neural-compressor
 compression: $(VENV)/.test
 	$(BIN)/python -m benchmarks.compression.table prepare $(if $(MODELS),--models $(MODELS))
-	$(BIN)/python -m benchmarks.peers.compression prepare
+	-$(MAKE) --no-print-directory $(NEURAL)/.made
+	NEURAL_COMPRESSOR=$(NEURAL)/bin/python $(BIN)/python -m benchmarks.peers.compression prepare
 	$(BIN)/python -m benchmarks.compression.size
 	$(BIN)/python -m benchmarks.compression.table measure --minutes $(MINUTES) $(if $(MODELS),--models $(MODELS))
-	$(BIN)/python -m benchmarks.peers.compression measure
+	NEURAL_COMPRESSOR=$(NEURAL)/bin/python $(BIN)/python -m benchmarks.peers.compression measure
 	$(BIN)/python -m benchmarks.compression.page
 
 # The experiments that prove the harness right, at full size (up to two hours): reports/VALIDATION.md.
@@ -50,6 +53,11 @@ validate: $(VENV)/.test
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
+$(NEURAL)/.made: benchmarks/peers/neural_compressor.txt
+	$(PYTHON) -m venv $(NEURAL)
+	$(NEURAL)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e ".[all]"
 	touch $@
@@ -59,4 +67,4 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) $(NEURAL) dist build

@@ -395,3 +395,24 @@ def test_a_cell_is_read_back_as_it_was_kept(tmp_path: Path) -> None:
     assert rows.load(tmp_path, one.variant) == one
     rows.cell_path(tmp_path, one.variant).write_text("{half")
     assert rows.load(tmp_path, one.variant) is None
+
+
+def test_the_tool_in_another_environment_is_a_row_or_a_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NEURAL_COMPRESSOR", raising=False)
+    (row,) = contest.absent("minilm")
+    assert (row.outcome, "NEURAL_COMPRESSOR" in row.next_step) == ("skipped", True)
+    assert contest.ABSENT not in contest.tools("minilm", "onnxruntime")
+    (tmp_path / "python").write_text("")
+    monkeypatch.setenv("NEURAL_COMPRESSOR", str(tmp_path / "python"))
+    assert contest.absent("minilm") == ()
+    assert contest.ABSENT in contest.tools("minilm", "onnxruntime")
+    assert contest.ABSENT not in contest.tools("minilm", "openvino")
+
+
+def test_the_other_environment_reads_items_in_order(tmp_path: Path) -> None:
+    from benchmarks.peers.by_neural_compressor import Items, read
+
+    np.savez(tmp_path / "c.npz", **{f"{i}/x": np.full((1, 2), i) for i in (10, 2, 0)})
+    rows = read(tmp_path / "c.npz")
+    assert [int(row["x"][0, 0]) for row in rows] == [0, 2, 10]
+    assert [row["x"].shape for row, _ in Items(rows)] == [(1, 2)] * 3

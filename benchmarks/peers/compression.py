@@ -5,28 +5,32 @@
 
 Everybody gets the same float32 file and the same calibration samples, and makes a file; the same engine runs all files
 of a runtime, each in a fresh process, by turns in a new random order every block. Outputs are judged as a study judges
-them. Prepare may run on a busy machine, measure wants a quiet one; both go on where they were.
+them. neural-compressor wants NumPy 1, so it lives in an environment of its own, whose Python $NEURAL_COMPRESSOR names
+(`make compression` makes one); without it its row says so. Prepare may run on a busy machine, measure wants a quiet
+one; both go on where they were.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from accel.compilation._artefact import Artefact
 from accel.errors import AccelError, VariantError
 from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import Quality, SetUp, write_atomically
+from accel.samples import Samples
 from accel.study.cache import folder_bytes
 from accel.study.judging import Judge
 from accel.study.prepare import Prepared
@@ -37,11 +41,14 @@ from benchmarks.compression.rows import Cell
 from benchmarks.compression.sittings import BLOCKS, Clock, Sitting, is_done, sit, spend, with_runs
 from benchmarks.compression.table import say
 from benchmarks.compression.ways import Way
+from benchmarks.peers.make import rows as rows_of
 from benchmarks.subject import Ready, place
 
 MODELS = ("resnet50", "minilm")
 ACCEL, FLOAT = "accel", "float32"
 ABSENT = "neural-compressor"
+_ABSENT_WORD = "neural_compressor"
+_BY_IT = Path(__file__).with_name("by_neural_compressor.py")
 PEERS = {
     "onnxruntime": {"onnxruntime.quantization": "onnxruntime", "onnxruntime.quantization, U8S8": "advised"},
     "openvino": {},
@@ -55,7 +62,15 @@ _LONGEST_S = 900.0
 def tools(model: str, runtime: str) -> dict[str, str]:
     """Which peers make a file for a runtime: name on the page -> word of benchmarks.peers.make."""
     found = {**PEERS[runtime], "nncf": "nncf"}
+    if runtime == "onnxruntime" and neural_compressor() is not None:
+        found |= {ABSENT: _ABSENT_WORD}
     return found | ({"nncf, model_type=TRANSFORMER": "transformer"} if model in TRANSFORMERS else {})
+
+
+def neural_compressor() -> str | None:
+    """The Python in whose environment neural-compressor is; None if nobody named one."""
+    named = os.environ.get("NEURAL_COMPRESSOR")
+    return named if named and Path(named).is_file() else None
 
 
 class Contest:
@@ -114,9 +129,7 @@ class Contest:
         plain = Path(self.bench.prepared(runtime).prepared.folder)
         folder = self.bench.root / "peers" / variant.name
         shutil.rmtree(folder, ignore_errors=True)
-        command = [sys.executable, "-m", "benchmarks.peers.make", word]
-        paths = [str(p) for p in (plain / _FILES[runtime], self.bench.folder.samples, folder)]
-        make(command + paths, longest_s)
+        make(self._command(word, plain / _FILES[runtime], folder), longest_s)
         told = json.loads((folder / "called.json").read_text())
         artefact = msgspec.structs.replace(Artefact.load(plain), stored="int8")
         artefact.save(folder)
@@ -132,6 +145,18 @@ class Contest:
         path = self.bench.folder.reference / f"{variant.name}.json"
         write_atomically(path, msgspec.json.encode(ready))
         return ready
+
+    def _command(self, word: str, source: Path, folder: Path) -> list[str]:
+        python = neural_compressor()
+        if word != _ABSENT_WORD or python is None:
+            paths = [str(p) for p in (source, self.bench.folder.samples, folder)]
+            return [sys.executable, "-m", "benchmarks.peers.make", word, *paths]
+        samples = Samples.open(self.bench.folder.samples)
+        listed = enumerate(rows_of(samples, tuple(samples.inputs)))
+        calibration = self.bench.root / "peers" / "calibration.npz"
+        calibration.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(calibration, **{f"{at}/{name}": value for at, row in listed for name, value in row.items()})
+        return [python, str(_BY_IT), str(source), str(calibration), str(folder)]
 
     def cells(self, runtime: str) -> list[Cell]:
         """Float32 first, then accel, then the peers, as far as they are kept."""
@@ -187,9 +212,9 @@ def _peer_names() -> set[str]:
 
 
 def absent(model: str) -> tuple[Cell, ...]:
-    """A row for neural-compressor, which is not compared: why."""
-    there = find_spec("neural_compressor") is not None
-    reason = "it is installed, but nobody has written its run" if there else "the package is not installed here"
+    """A row for neural-compressor where it is not compared: why."""
+    if neural_compressor() is not None:
+        return ()
     return (
         Cell(
             model=model,
@@ -197,8 +222,8 @@ def absent(model: str) -> tuple[Cell, ...]:
             backend="onnxruntime",
             variant=ABSENT,
             outcome="skipped",
-            reason=reason,
-            next_step="" if there else "pip install neural-compressor",
+            reason="no environment that has it is named",
+            next_step="Set NEURAL_COMPRESSOR to the Python of an environment with neural-compressor==2.6.",
         ),
     )
 
