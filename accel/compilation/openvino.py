@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from accel.model import Facts, Model
 
 _RUNTIME = "OpenVINO"
+_CACHE = "cache"
 _SHORT = {"float32": "float32", "f32": "float32", "bfloat16": "bf16", "bf16": "bf16", "float16": "f16", "f16": "f16"}
 _HEAVY = frozenset(
     {"Convolution", "GroupConvolution", "FullyConnected", "MatMul", "Deconvolution", "RNNSeq", "LSTMSequence"}
@@ -35,22 +36,35 @@ class OpenVino(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The CPU plug-in of OpenVINO.
 
     threads: of all streams together; 0 means every core this process may use.
-    streams: how many requests run side by side; 0 follows `hint` (latency: one).
+    streams: how many requests run side by side; 0 follows `hint` (latency: one). requests: with the throughput hint,
+        for so many requests at once; 0 leaves it open.
     precision: of what isn't quantized; "auto" takes what OpenVINO takes by itself. A model whose compression asked
         for a precision (`lower_precision`) overrides "f32".
+    execution_mode: whether OpenVINO, where `precision` is "auto", may compute below the model's own precision.
     cache: keep the compiled model in the artefact folder, so that opening again is faster.
+    pinning, hyper_threading: keep threads on their cores; use both threads of a core. None leaves it to OpenVINO.
+    flush_denormals: numbers below the smallest normal one count as zero; None: if they do in the thread that opens it,
+        as they do wherever accel measures.
+    dynamic_quantization: quantize activations to 8 bits in groups of so many before matrices whose weights are in few
+        bits; 0 is off, None leaves it to OpenVINO.
     """
 
     threads: int = 0
-    streams: int = 0
+    streams: Annotated[int, msgspec.Meta(ge=0)] = 0
+    requests: Annotated[int, msgspec.Meta(ge=0)] = 0
     precision: Literal["f32", "bf16", "f16", "auto"] = "f32"
+    execution_mode: Literal["performance", "accuracy"] = "performance"
     hint: Literal["latency", "throughput"] = "latency"
     cache: bool = False
+    pinning: bool | None = None
+    hyper_threading: bool | None = None
+    flush_denormals: bool | None = None
+    dynamic_quantization: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
     runs: ClassVar[tuple[str, ...]] = ("openvino",)
     runtime: ClassVar[str] = "openvino"
     extra: ClassVar[str | None] = "openvino"
-    build_fields: ClassVar[tuple[str, ...]] = ("precision", "cache")
+    build_fields: ClassVar[tuple[str, ...]] = ("precision", "execution_mode", "cache", "dynamic_quantization")
     plain: ClassVar[bool] = True
 
     def env(self) -> dict[str, str]:
@@ -60,6 +74,11 @@ class OpenVino(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.precision == "bf16" and not machine.has_bf16:
             return Refusal(
                 "bf16 would be emulated: this processor has no bfloat16 instructions.", "Use precision `f32`."
+            )
+        if self.requests and self.hint == "latency":
+            return Refusal(
+                "`requests` is for the throughput hint; the latency hint takes one request at a time.",
+                'Set hint = "throughput", or leave `requests` out.',
             )
         return None
 
@@ -83,7 +102,7 @@ class OpenVino(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             core = ov.Core()
             network = core.read_model(str(folder / artefact.file))
             compiled = core.compile_model(network, "CPU", self.settings(artefact.precision, folder))
-            return OpenVinoEngine(compiled, artefact, _weight_bits(network))
+            return OpenVinoEngine(compiled, artefact, _weight_bits(network), cached=self.cache)
         except VariantError:
             raise
         except Exception as error:
@@ -103,14 +122,29 @@ class OpenVino(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         precision = wanted if wanted != "float32" and self.precision == "f32" else self.precision
         if precision != "auto":
             told["INFERENCE_PRECISION_HINT"] = precision
+        told |= self._opted()
         if self.cache and folder is not None:
-            told["CACHE_DIR"] = str(folder / "cache")
+            told["CACHE_DIR"] = str(folder / _CACHE)
         return told
+
+    def _opted(self) -> dict[str, str]:
+        """Settings that are given only where somebody asked for something else than OpenVINO's own choice."""
+        asked: dict[str, int | bool | str | None] = {
+            "PERFORMANCE_HINT_NUM_REQUESTS": self.requests or None,
+            "EXECUTION_MODE_HINT": "ACCURACY" if self.execution_mode == "accuracy" else None,
+            "ENABLE_CPU_PINNING": self.pinning,
+            "ENABLE_HYPER_THREADING": self.hyper_threading,
+            "CPU_DENORMALS_OPTIMIZATION": self.flush_denormals,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": self.dynamic_quantization,
+        }
+        yes = {True: "YES", False: "NO"}
+        return {k: yes[v] if isinstance(v, bool) else str(v) for k, v in asked.items() if v is not None}
 
     def script(self, folder: Path) -> str:
         artefact = Artefact.load(folder)
+        settings = {"CPU_DENORMALS_OPTIMIZATION": "YES"} | self.settings(artefact.precision)
         return (
-            f"import openvino as ov\n\n{script_head(artefact)}SETTINGS = {self.settings(artefact.precision)!r}\n"
+            f"import openvino as ov\n\n{script_head(artefact)}SETTINGS = {settings!r}\n"
             f"INPUTS = {list(artefact.input_names)!r}\ncore = ov.Core()\n"
             f'request = core.compile_model(core.read_model(str(here / "{artefact.file}")), "CPU", SETTINGS)'
             ".create_infer_request()\n\n\ndef predict(inputs):\n"
@@ -124,7 +158,9 @@ class OpenVinoEngine:
 
     parallel_runs = True
 
-    def __init__(self, compiled: Any, artefact: Artefact, weight_bits: int | None = None) -> None:
+    def __init__(
+        self, compiled: Any, artefact: Artefact, weight_bits: int | None = None, *, cached: bool = False
+    ) -> None:
         self.sizes = artefact.sizes
         self._compiled = compiled
         self._names = artefact.output_names
@@ -136,7 +172,7 @@ class OpenVinoEngine:
                 f"original has {len(self._dtypes)} and {len(self._names)}.",
                 "Try the backend `onnxruntime`.",
             )
-        self.effective = _effective(compiled, weight_bits)
+        self.effective = _effective(compiled, weight_bits, cached=cached)
         self._own.request = compiled.create_infer_request()
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
@@ -164,7 +200,7 @@ def _weight_bits(network: Any) -> int | None:
     return None if fakes else min((t.bitwidth for t in constants if t.get_type_name() in _FEW_BITS), default=None)
 
 
-def _effective(compiled: Any, weight_bits: int | None) -> Effective:
+def _effective(compiled: Any, weight_bits: int | None, *, cached: bool) -> Effective:
     """Asked of the runtime: the settings it took and the precision each heavy layer was compiled to.
 
     With weights alone in few bits a layer is named after them there, whatever it computes in.
@@ -177,12 +213,28 @@ def _effective(compiled: Any, weight_bits: int | None) -> Effective:
     of_weights = "int8 dynamic" if group != "0" else f"int{weight_bits} weights"
     few = of_weights if weight_bits else "int8" if eight else None
     detail = {"streams": str(compiled.get_property("NUM_STREAMS")), "precision hint": hint, "heavy layers": listed}
+    detail |= _scheduling(compiled)
+    if cached:
+        detail["compiled model"] = "from the cache" if compiled.get_property("LOADED_FROM_CACHE") else "compiled anew"
     return Effective(
         precision=f"{few}, rest {hint}" if few else hint,
         threads=int(compiled.get_property("INFERENCE_NUM_THREADS")),
         provider="CPU",
         detail=detail | ({"dynamic quantization group": group} if weight_bits else {}),
     )
+
+
+def _scheduling(compiled: Any) -> dict[str, str]:
+    """How requests are placed, asked of the runtime."""
+    on = {True: "on", False: "off"}
+    detail = {
+        "hint": str(compiled.get_property("PERFORMANCE_HINT")).lower(),
+        "execution mode": compiled.get_property("EXECUTION_MODE_HINT").name.lower(),
+        "pinning": on[compiled.get_property("ENABLE_CPU_PINNING")],
+        "hyper-threading": on[compiled.get_property("ENABLE_HYPER_THREADING")],
+        "requests at once": str(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")),
+    }
+    return detail | ({"flush denormals": "on"} if compiled.get_property("CPU_DENORMALS_OPTIMIZATION") else {})
 
 
 def _heavy_precisions(compiled: Any) -> Counter[str]:

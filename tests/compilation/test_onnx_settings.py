@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-import onnx
 import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper
 
 from accel import plugins
 from accel.compilation import _onnx_settings
 from accel.compilation._artefact import Artefact
-from accel.model import Signature, Tensor
 from accel.plugins import Named
+from tests.compilation.denormals import times_one
 from tests.fresh_process import run_fresh
-from tests.small_models import FileModel, items, mlp
+from tests.small_models import items, mlp
 
 SETTINGS = [
     ({}, {"optimization": "all", "spinning": "default (on)", "inter_threads": "1"}),
@@ -23,7 +21,6 @@ SETTINGS = [
     ({"spinning": False}, {"spinning": "false"}),
     ({"spinning": True, "stop_spinning": True}, {"spinning": "true", "stop spinning": "on"}),
     ({"inter_threads": 2}, {"inter_threads": "2", "operators": "side by side"}),
-    ({"flush_denormals": True}, {"flush denormals": "on"}),
     ({"prepacking": False}, {"prepacking": "off"}),
     ({"arena": False, "memory_pattern": False}, {"arena": "off", "memory pattern": "off"}),
     ({"dynamic_block_base": 4}, {"dynamic block base": "4"}),
@@ -111,20 +108,10 @@ def test_a_graph_saved_for_another_processor_is_left_for_the_original(tmp_path):
 
 @pytest.mark.parametrize(("flush", "expected"), [(False, 1e-40), (True, 0.0)])
 def test_denormals_are_flushed_only_when_asked(flush, expected, tmp_path):
-    """1e-40 is below float32's smallest normal number, 1.18e-38; times one it stays, or counts as zero."""
-    one = helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 64])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 64])
-    graph = helper.make_graph([helper.make_node("Mul", ["x", "one"], ["y"])], "g", [x], [y], [one])
-    # Without optimizations, which know that times one changes nothing.
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(proto, tmp_path / "mul.onnx")
-    shape = ("batch", 64)
-    signature = Signature(
-        inputs=(Tensor("x", "float32", shape),), outputs=(Tensor("y", "float32", shape),), batch="any"
-    )
-    fields = {"optimization": "none", "flush_denormals": flush, "threads": 1}
-    built(fields, FileModel(signature, {"onnx": tmp_path / "mul.onnx"}), tmp_path / "a")
-    given = {"x": np.full((2, 64), 1e-40, np.float32)}
+    """In a process of its own: it holds for every later computation of the thread that opened the session."""
+    model, given = times_one(tmp_path)
+    fields = {"flush_denormals": flush, "threads": 1}
+    built(fields, model, tmp_path / "a")
     answer = run_fresh(Named("onnxruntime", fields), tmp_path / "a", given, [2], tmp_path / "run")
     np.testing.assert_allclose(answer["outputs"]["2/y"], expected, rtol=1e-4)
+    assert answer["effective"]["detail"].get("flush denormals") == ("on" if flush else None)
