@@ -16,14 +16,14 @@ from typing import Literal
 
 import msgspec
 
-from accel.compilation import Effective
+from accel.compilation import DeviceTimes, Effective
 from accel.errors import InputError
 from accel.plugins import Named
 from accel.recipe import Variant
 
 SCHEMA_VERSION = 2
 
-Phase = Literal["screening", "tuning", "blocks", "search", "load", "confirmation", "measure"]
+Phase = Literal["screening", "tuning", "blocks", "search", "load", "confirmation", "measure", "steps"]
 Role = Literal["baseline", "repeat", "candidate"]
 Status = Literal["ok", "failed", "refused", "wrong", "skipped"]
 Level = Literal["valid", "unstable", "invalid"]
@@ -53,13 +53,18 @@ class SetUp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """Peaks of resident memory of the measure child (VmHWM, reset between the three), and what it holds alone."""
+    """Peaks of resident memory of the measure child (VmHWM, reset between the three), and what it holds alone.
+
+    gpu_bytes: what the driver says the process holds on its GPUs after the run. gpu_peak_bytes: the most that the
+    runtime's own allocator held there during the run, without what the driver and the runtime's libraries take.
+    """
 
     peak_import_bytes: int | None = None
     peak_load_bytes: int | None = None
     peak_run_bytes: int | None = None
     private_bytes: int | None = None
     gpu_bytes: int | None = None
+    gpu_peak_bytes: int | None = None
 
 
 class Steady(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,6 +210,14 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
+class FirstCall(msgspec.Struct, frozen=True, kw_only=True):
+    """The first call at a batch size in a process against the fastest later one seen before the timed part."""
+
+    size: int
+    first_s: float
+    later_s: float
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Everything known about one run of one variant in one scenario.
 
@@ -212,8 +225,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     trace, trace_sha256: the .npz beside this file; null when nothing was timed.
     witness_missing: sources this machine doesn't have; never treated as zero.
     canary_s: seconds of a fixed piece of work right before and right after the run, in the same process.
+    device_times: one batch of the usual size taken apart after the run, where the engine has a device of its own.
     inputs: "same" repeats one sample, to expose caching; "unique" walks through the pool.
     numerics: what computes in which precision; null where it wasn't read, and in results of before it existed.
+    recompiled: graphs that torch compiled while this run was warmed up and timed; null where it compiles nothing.
+    first_calls: batch sizes that this process met since its last run, with what their first call took.
     """
 
     run_id: str
@@ -254,9 +270,12 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     steady: Steady | None = None
     canary_s: tuple[float, float] | None = None
     energy: Energy | None = None
+    device_times: DeviceTimes | None = None
     inputs: Literal["unique", "same"] = "unique"
     env_id: str = ""
     notes: tuple[str, ...] = ()
+    recompiled: int | None = None
+    first_calls: tuple[FirstCall, ...] = ()
 
     def save(self, folder: Path) -> Path:
         """Commit to `folder/RUN_ID.json`; the trace must be there already."""

@@ -20,7 +20,7 @@ from accel.measurement.trace import Trace
 from accel.result import Level, Result
 
 Float = npt.NDArray[np.float64]
-PHASES = ("measure", "screening", "tuning", "blocks", "search", "load", "confirmation")
+PHASES = ("measure", "steps", "screening", "tuning", "blocks", "search", "load", "confirmation")
 Target = Literal["latency", "batch", "online"]
 _MOST_UNSTABLE = 0.3
 _ENOUGH = 3

@@ -17,6 +17,12 @@ _GIVE_UP_AFTER = 5
 _LEAST_CALLS, _ENOUGH_S = 3, 2.0
 _GOLDEN = 0.618
 
+Note = Callable[[int, float], None]
+
+
+def _nobody(size: int, seconds: float) -> None:
+    """Hears of calls and keeps nothing."""
+
 
 def sizes_taken(batcher: Batcher, plan: Plan, cap: int | None) -> list[int]:
     """Every batch size this policy can form from this plan, ascending; found by asking the policy itself.
@@ -62,6 +68,7 @@ def warm_up(
     iterations: int,
     s: float,
     batcher: Batcher | None = None,
+    note: Note = _nobody,
 ) -> tuple[int, float]:
     """Run every padded size not yet `seen` once, then cycle through the typical ones; gives calls made and seconds.
 
@@ -70,6 +77,7 @@ def warm_up(
     engine), but five failures in a row are raised.
     batcher: who puts requests together by length: then each size runs with such as it does put together, the longest
     first, and a size at which it never does isn't run: with chance neighbours it would be padded as no batch will be.
+    note: hears the padded size and the seconds of each call that didn't fail.
     """
     start, calls, failures = clock.now_ns(), 0, 0
     mates = _mates(feed, batcher, sample_ids, max(sizes))
@@ -78,9 +86,11 @@ def warm_up(
     def call(ids: list[int]) -> None:
         nonlocal calls, failures
         calls += 1
+        begun = clock.now_ns()
         try:
             feed.call(ids)
             failures = 0
+            note(feed.padded(len(ids)), (clock.now_ns() - begun) * 1e-9)
         except VariantError:
             failures += 1
             if failures >= _GIVE_UP_AFTER:
@@ -109,15 +119,19 @@ def warm_up_all(
     iterations: int,
     s: float,
     batcher: Batcher | None = None,
+    note: Note = _nobody,
 ) -> None:
-    """`warm_up` every engine, several side by side, each in a thread of its own: so they will run, too."""
+    """`warm_up` every engine, several side by side, each in a thread of its own: so they will run, too.
+
+    note: hears the calls of an engine that is alone; several disturb each other's first calls.
+    """
 
     def one(feed: Feed, known: set[int]) -> None:
         feed.enter()
         warm_up(feed, sizes, known, sample_ids, clock, iterations=iterations, s=s, batcher=batcher)
 
     if len(feeds) == 1:
-        warm_up(feeds[0], sizes, seen[0], sample_ids, clock, iterations=iterations, s=s, batcher=batcher)
+        warm_up(feeds[0], sizes, seen[0], sample_ids, clock, iterations=iterations, s=s, batcher=batcher, note=note)
         return
     with ThreadPoolExecutor(len(feeds)) as pool:
         for done in [pool.submit(one, feed, known) for feed, known in zip(feeds, seen, strict=False)]:

@@ -15,11 +15,13 @@ import numpy as np
 
 from accel import plugins
 from accel.batching import Batcher
+from accel.compilation._recompiles import compiled_graphs, since
 from accel.errors import VariantError
-from accel.measurement import affinity, checking, energy, loop, memory, noise, nvml, steady
+from accel.measurement import affinity, checking, device, energy, loop, memory, noise, nvml, steady
 from accel.measurement.canary import canary_s
 from accel.measurement.clock import Clock, SystemClock
 from accel.measurement.feeding import lengths_of
+from accel.measurement.first_calls import FirstCalls
 from accel.measurement.instances import Asked, Instances, open_instances
 from accel.measurement.matching import as_long
 from accel.measurement.outputs import save_outputs, split_rows
@@ -75,6 +77,7 @@ class Worker:
         self._instances: Instances | None = None
         self._ran = False
         self._seen: list[set[int]] = []
+        self._firsts = FirstCalls()
         self._gpus = nvml.find()
 
     def open(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -104,8 +107,10 @@ class Worker:
             part = ids[at : at + step]
             start = time.perf_counter()
             outputs = feed.call(part)
+            took = time.perf_counter() - start
+            self._firsts.note(feed.padded(len(part)), took)
             if not self._ran:
-                first, self._ran = time.perf_counter() - start, True
+                first, self._ran = took, True
                 stage("computing outputs")
             self._seen[0].add(feed.padded(len(part)))
             outputs = feed.keep(outputs)
@@ -126,6 +131,7 @@ class Worker:
             given = msgspec.structs.replace(given, workers=min(given.workers, plan.outstanding))
         instances.feeds_for(given.workers)
         stage("warming up")
+        compiled = compiled_graphs()
         clock = SystemClock(yields=given.workers > 1)
         self._warm_up(batcher, plan, given, clock)
         stage("measuring")
@@ -148,7 +154,10 @@ class Worker:
             "steady": msgspec.to_builtins(settled),
             "canary_s": watched.canary_s,
             "energy": msgspec.to_builtins(drawn),
+            "device_times": msgspec.to_builtins(device.taken_apart(instances.feeds[0], trace)),
             "inputs": given.inputs,
+            "recompiled": since(compiled),
+            "first_calls": msgspec.to_builtins(self._firsts.told()),
             "notes": [
                 *plan.notes,
                 *instances.notes,
@@ -166,6 +175,7 @@ class Worker:
         capture = checking.chosen(plan, seed=given.seed, trial=given.trial)
         first_s = canary_s()
         memory.reset_peaks(instances.pids)
+        device.peak_bytes(instances.feeds, reset=True)
         with energy.Meter(self._gpus, wanted=given.duration_s >= energy.LEAST_S) as meter:
             before = snapshot(nvml=self._gpus, children=instances.pids)
             drain_ns = round(given.drain_s * 1e9)
@@ -219,6 +229,7 @@ class Worker:
             iterations=given.warmup_iterations,
             s=given.warmup_s,
             batcher=batcher,
+            note=self._firsts.note,
         )
         self._ran = True
 
@@ -231,6 +242,7 @@ class Worker:
             peak_run_bytes=memory.together(memory.peak_bytes, instances.pids),
             private_bytes=memory.together(memory.private_bytes, instances.pids),
             gpu_bytes=sum(gpu) if gpu else None,
+            gpu_peak_bytes=device.peak_bytes(instances.feeds),
         )
 
 

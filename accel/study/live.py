@@ -14,14 +14,14 @@ import msgspec
 import psutil
 
 from accel import plugins
-from accel.compilation import Effective
+from accel.compilation import DeviceTimes, Effective
 from accel.measurement.affinity import THREAD_VARIABLES
 from accel.measurement.cgroup import usable_cores
 from accel.measurement.isolation import Child, environment
 from accel.measurement.trace import Trace
 from accel.plugins import Named
 from accel.recipe import Variant
-from accel.result import Check, Energy, Level, Memory, Phase, Result, Role, SetUp, Steady, Witness
+from accel.result import Check, Energy, FirstCall, Level, Memory, Phase, Result, Role, SetUp, Steady, Witness
 from accel.study.asking import ask_within
 from accel.study.folder import StudyFolder
 from accel.study.prepare import Prepared
@@ -197,6 +197,9 @@ class Live:
                 "steady": msgspec.convert(reply.get("steady"), Steady | None),
                 "canary_s": msgspec.convert(reply.get("canary_s"), tuple[float, float] | None),
                 "energy": msgspec.convert(reply.get("energy"), Energy | None),
+                "device_times": msgspec.convert(reply.get("device_times"), DeviceTimes | None),
+                "recompiled": reply.get("recompiled"),
+                "first_calls": msgspec.convert(reply.get("first_calls", ()), tuple[FirstCall, ...]),
                 "cpu_s": reply["cpu_s"],
                 "wall_s": time.perf_counter() - begun,
                 "witnesses": msgspec.convert(reply["witnesses"], tuple[Witness, ...]),

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from accel.analysis.batch_curve import BatchCurve
 from accel.analysis.conclusion import Answer, Finding, Row, StudyRecord
-from accel.analysis.findings import batching, load, machine, numerics, rescues, study, variants
+from accel.analysis.findings import batching, load, machine, numerics, rescues, runtime, study, variants
 from accel.analysis.findings.seen import Seen
 from accel.analysis.load_curve import LoadPoint
 from accel.analysis.paired import Floor, Paired
 from accel.analysis.runs import Run
+from accel.compilation._profile import Layers
 from accel.rescue.record import Rescue
 from accel.result import Result
 
@@ -26,6 +27,7 @@ def findings(
     loads: Sequence[LoadPoint] = (),
     curves: Sequence[BatchCurve] = (),
     rescued: Sequence[Rescue] = (),
+    layers: Sequence[Layers] = (),
 ) -> tuple[Finding, ...]:
     """Everything worth a line, ordered by weight, then by text; a page shows the first few."""
     seen = Seen(
@@ -38,8 +40,9 @@ def findings(
         loads=tuple(loads),
         batching=tuple(curves),
         rescues=tuple(rescued),
+        layers=tuple(layers),
     )
-    themes = (variants, rescues, numerics, machine, load, batching, study)
+    themes = (variants, rescues, numerics, runtime, machine, load, batching, study)
     found = [f for theme in themes for rule in theme.RULES for f in rule(seen)]
     unique = {f.what: f for f in sorted(found, key=lambda f: (f.weight, f.what))}
     return tuple(sorted(unique.values(), key=lambda f: (-f.weight, f.what)))

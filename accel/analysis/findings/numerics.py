@@ -83,6 +83,7 @@ def _island(row: Row, numerics: Numerics) -> Iterator[Finding]:
         what=f"`{row.name}` has {'FP32 islands' if many else 'an FP32 island'}: {names} "
         f"compute{'' if many else 's'} in float between 8-bit operators.",
         why="What goes in is made float and what comes out is quantized again, which costs time on both sides.",
+        command=_list(row),
         weight=46,
     )
 
@@ -96,6 +97,7 @@ def _unfused(row: Row, numerics: Numerics) -> Iterator[Finding]:
     yield Finding(
         what=f"`{row.name}`: {numerics.unfused} Q/DQ {pairs} not fused{place}.",
         why="There the runtime rounds to 8 bits and back but computes in float: accuracy is lost and no time is won.",
+        command=_list(row),
         weight=47,
     )
 
@@ -110,8 +112,15 @@ def _conversions(row: Row, numerics: Numerics) -> Iterator[Finding]:
     yield Finding(
         what=f"`{row.name}`: {numerics.conversions} steps only change dtype or layout, for {low} products in 8 bits.",
         why=f"{floats} way there and back costs time, which can eat up what 8 bits save.",
+        command=_list(row),
         weight=43,
     )
+
+
+def _list(row: Row) -> str:
+    """What shows the fields that say which operators stay in float."""
+    named = row.variant.compression[-1] if row.variant.compression else row.variant.backend
+    return f"accel list {named.name}"
 
 
 def _of_calibration(seen: Seen) -> Iterator[Finding]:

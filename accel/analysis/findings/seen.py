@@ -11,6 +11,7 @@ from accel.analysis.conclusion import Answer, Row, StudyRecord
 from accel.analysis.load_curve import LoadPoint
 from accel.analysis.paired import Floor, Paired
 from accel.analysis.runs import Run
+from accel.compilation._profile import Layers
 from accel.rescue.record import Rescue
 from accel.result import Result
 
@@ -27,6 +28,11 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     loads: tuple[LoadPoint, ...] = ()
     batching: tuple[BatchCurve, ...] = ()
     rescues: tuple[Rescue, ...] = ()
+    layers: tuple[Layers, ...] = ()
+
+    def layers_of(self, name: str) -> Layers | None:
+        """The profile of a variant, if one was made."""
+        return next((one for one in self.layers if one.variant == name), None)
 
     @property
     def winners(self) -> tuple[str, ...]:

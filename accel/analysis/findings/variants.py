@@ -105,10 +105,9 @@ def _missing(row: Row, record: StudyRecord) -> Iterator[Finding]:
 
 
 def _broken(row: Row, record: StudyRecord) -> Iterator[Finding]:
-    if row.status in ("failed", "wrong"):
-        word = "failed" if row.status == "failed" else "answers wrongly"
+    if row.status == "failed":
         yield Finding(
-            what=f"`{row.name}` {word}: {row.reason}.", why=sentence(row.next_step), command=_list(row), weight=40
+            what=f"`{row.name}` failed: {row.reason}.", why=sentence(row.next_step), command=_list(row), weight=40
         )
 
 
