@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"measurement.cgroup", "measurement.facts", "measurement.protocol"},
     # It tries forms of a model in one child; whoever reads what it left imports its structs alone.
     "rescue": VALUES | {"compression", "compilation", "model", "samples", "measurement.outputs", "measurement.cgroup"},
-    "compilation": BASE | {"model", "measurement.cgroup", "measurement.facts"},
+    "compilation": BASE | {"model", "measurement.cgroup", "measurement.denormals", "measurement.facts"},
     "batching": BASE,
     "scenarios": BASE,
     "measurement": set(),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from accel.measurement import denormals
+
 if TYPE_CHECKING:
     from accel.compilation.onnxruntime import OnnxRuntime
 
@@ -22,9 +24,10 @@ _SPINNING = ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning
 # Field -> key and value where the field isn't at its default.
 _SWITCHES = {
     "stop_spinning": ("session.force_spinning_stop", "1"),
-    "flush_denormals": ("session.set_denormal_as_zero", "1"),
     "prepacking": ("session.disable_prepacking", "1"),
 }
+# Off unless it is given, whatever the thread that opens the session does.
+_ZERO = ("session.set_denormal_as_zero", "1")
 _BLOCK = "session.dynamic_block_base"
 _ATTRIBUTES = {"arena": "enable_cpu_mem_arena", "memory_pattern": "enable_mem_pattern"}
 
@@ -40,6 +43,8 @@ def entries(backend: OnnxRuntime, *, leave_float: bool) -> dict[str, str]:
     for field, (key, value) in _SWITCHES.items():
         if getattr(backend, field) != getattr(default, field):
             told[key] = value
+    if denormals.flushes() if backend.flush_denormals is None else backend.flush_denormals:
+        told[_ZERO[0]] = _ZERO[1]
     if backend.dynamic_block_base:
         told[_BLOCK] = str(backend.dynamic_block_base)
     return told
@@ -79,7 +84,8 @@ def script_lines(backend: OnnxRuntime, level: str, *, leave_float: bool) -> str:
     lines = ["options = ort.SessionOptions()"]
     for name, value in attributes(backend, level).items():
         lines.append(f"options.{name} = {f'ort.{enums[name]}.{value}' if name in enums else repr(value)}")
-    for key, value in entries(backend, leave_float=leave_float).items():
+    zero = dict([_ZERO]) if backend.flush_denormals is not False else {}
+    for key, value in (entries(backend, leave_float=leave_float) | zero).items():
         lines.append(f'options.add_session_config_entry("{key}", "{value}")')
     return "\n".join(lines) + "\n"
 
@@ -98,6 +104,8 @@ def read_back(session: Any) -> dict[str, str]:
     for field, (key, value) in _SWITCHES.items():
         if _entry(options, key) == value:
             detail[field.replace("_", " ")] = "off" if field == "prepacking" else "on"
+    if _entry(options, _ZERO[0]) == _ZERO[1]:
+        detail["flush denormals"] = "on"
     if _entry(options, _BLOCK):
         detail["dynamic block base"] = str(_entry(options, _BLOCK))
     for field, name in _ATTRIBUTES.items():

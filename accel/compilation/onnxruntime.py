@@ -36,7 +36,8 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     stop_spinning: idle threads spin within a run, but stop once it is over.
     optimization: how far the graph is rewritten. save_optimized: write the rewritten graph while building; loads
         faster, but the file is right for this kind of processor only (elsewhere the original is opened).
-    flush_denormals: numbers below the smallest normal one count as zero.
+    flush_denormals: numbers below the smallest normal one count as zero; None: if they do in the thread that opens it,
+        as they do wherever accel measures.
     prepacking, arena, memory_pattern: lay weights out beforehand, keep memory between runs, plan it by shape; all on
         by default, and each off takes less memory. dynamic_block_base: finer pieces of work towards the end of an
         operator, so that threads finish together (0: off).
@@ -50,7 +51,7 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     optimization: Literal["all", "layout", "extended", "basic", "none"] = "all"
     inter_threads: Annotated[int, msgspec.Meta(ge=1)] = 1
     save_optimized: bool = False
-    flush_denormals: bool = False
+    flush_denormals: bool | None = None
     prepacking: bool = True
     arena: bool = True
     memory_pattern: bool = True

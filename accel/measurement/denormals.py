@@ -4,7 +4,8 @@ Arithmetic on such numbers (denormals; below 1.2e-38 in float32) takes a process
 default no runtime turns them into zero, but a library compiled for fast mathematics does so for the thread that loads
 it, and with it for runtimes that follow that thread. So a measure child sets it, the same for all: they become zero.
 torch follows the thread that calls it, OpenVINO the thread that compiles the model; ONNX Runtime sets every thread it
-touches by an option of its session (off if it isn't given, whatever was set before), so that is given too.
+touches by an option of its session (off if it isn't given, whatever was set before), so it is given where the thread
+that opens the session has it.
 
 Set through the C library: C11 7.6 (fenv.h); bits of MXCSR from the Intel SDM volume 1, 10.2.3, and of FPCR from the
 Arm Architecture Reference Manual, C5.2.8. A thread inherits the setting from the one that starts it.

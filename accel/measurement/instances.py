@@ -92,7 +92,7 @@ def open_instances(asked: Asked, samples: Samples, say: Callable[[str], None]) -
     """Open what is asked for. Raises MissingLibrary, VariantError (with the reason of whichever instance fails)."""
     if asked.placement == "processes":
         return _processes(asked, samples, say)
-    backend = alike(plugins.make("compilation", asked.backend), asked)
+    backend = quiet(plugins.make("compilation", asked.backend), asked.instances)
     folder = Path(asked.folder)
     if asked.placement == "shared":
         engines, opened = open_engines(backend, folder, [()], say, asked.denormals)
@@ -112,7 +112,7 @@ def open_instances(asked: Asked, samples: Samples, say: Callable[[str], None]) -
 def _processes(asked: Asked, samples: Samples, say: Callable[[str], None]) -> Instances:
     """Start all of them, so that they open side by side, then wait for each."""
     say(f"opening {asked.instances} processes")
-    backend = plugins.plain(alike(plugins.make("compilation", asked.backend), asked))
+    backend = plugins.plain(quiet(plugins.make("compilation", asked.backend), asked.instances))
     shares = affinity.parts(asked.instances)
     feeds: list[RemoteFeed] = []
     try:
@@ -139,15 +139,6 @@ def _processes(asked: Asked, samples: Samples, say: Callable[[str], None]) -> In
     )
     pids = tuple(feed.pid for feed in feeds)
     return Instances(feeds=tuple(feeds), opened=opened, pids=pids, notes=_crowded(shares))
-
-
-def alike(backend: Backend, asked: Asked) -> Backend:
-    """The backend with what is set the same for all: spinning (`quiet`), and denormals where its runtime has an option
-    of its own for them.
-    """
-    kept = asked.denormals == "kept" and hasattr(backend, "flush_denormals")
-    told = msgspec.structs.replace(backend, flush_denormals=False) if kept else backend  # type: ignore[type-var]
-    return quiet(told, asked.instances)
 
 
 def quiet(backend: Backend, instances: int) -> Backend:

@@ -42,15 +42,17 @@ def open_engines(
     """Open one engine for each share of the cores, with the opening thread kept on that share.
 
     Pools that a runtime starts while it is opened inherit the affinity, and a backend that asks how many cores it may
-    use gets the size of the share; what becomes of denormal numbers they inherit too (see `denormals`). `say` hears
-    what is going on. Raises MissingLibrary, VariantError.
+    use gets the size of the share; what becomes of denormal numbers they inherit too (see `denormals`), which a
+    backend's own field `flush_denormals` overrides. `say` hears what is going on. Raises MissingLibrary, VariantError.
     """
     say(f"importing {backend.runtime}")
     memory.reset_peak()
     import_s = _import(backend)
     peak_import = memory.peak_bytes()
     # After the import, since loading a library may change it for this thread.
-    zero = denormals.flush(on=smallest == "zero")
+    own = getattr(backend, "flush_denormals", None)
+    on = smallest == "zero" if own is None else bool(own)
+    zero = denormals.flush(on=on)
     memory.reset_peak()
     engines: list[Engine] = []
     start = time.perf_counter()
@@ -60,7 +62,7 @@ def open_engines(
             engines.append(backend.open(folder))
     first = engines[0]
     # A runtime may have set this thread back, whose setting the workers inherit.
-    denormals.flush(on=smallest == "zero")
+    denormals.flush(on=on)
     effective = msgspec.structs.replace(
         first.effective, detail={**first.effective.detail, "denormals": "become zero" if zero else "kept"}
     )
