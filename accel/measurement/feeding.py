@@ -53,6 +53,7 @@ class Feed:
 
     def __init__(self, engine: Engine, pool: Pool) -> None:
         self.run = engine.run
+        self.engine = engine
         self.rows = [pool.row(i) for i in range(pool.count)]
         self.lengths = lengths_of(pool)
         self._stack = pool.batch
@@ -84,6 +85,10 @@ class Feed:
             f"a batch of {n} was asked for, but the model takes at most {self._sizes[-1]}",
             f"Use a batch of {self._sizes[-1]} or build the model with a dynamic batch.",
         )
+
+    def stacked(self, ids: Sequence[int]) -> Inputs:
+        """The inputs of a batch of the samples `ids`."""
+        return self._stack(ids)
 
     def call(self, ids: Sequence[int]) -> Arrays:
         """Run the samples `ids` together; the outputs' axis 0 is as long as `ids`.
