@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from accel.compilation import Arrays
+from accel.compilation import Arrays, Refusal
 from accel.compilation._artefact import Artefact, script_head
+from accel.compilation._cuda import on_cpu
 from accel.errors import VariantError
 
 if TYPE_CHECKING:
+    from accel.measurement.machine import Machine
     from accel.model import Model
 
 EXAMPLE = "example.npz"
@@ -26,11 +28,23 @@ _LENGTH = 16
 """Stands in for an axis that may vary when the model has no example of it."""
 
 
-def precision_of(artefact: Artefact) -> str:
-    """What torch computes in, from what the model asks for; raises VariantError for float16."""
-    if artefact.precision == "f16":
+def precision_of(artefact: Artefact, asked: str = "float32") -> str:
+    """What torch computes in on the processor: bfloat16 where the model or the backend's field `asked` says so.
+
+    Raises VariantError for float16.
+    """
+    if "f16" in (artefact.precision, asked):
         raise VariantError("torch has no fast float16 on the processor.", 'Use `lower_precision` with dtype = "bf16".')
-    return artefact.precision
+    return "bf16" if "bf16" in (artefact.precision, asked) else artefact.precision
+
+
+def cpu_refusal(precision: str, machine: Machine) -> Refusal | None:
+    """Why torch doesn't compute in `precision` on this processor, or None."""
+    if precision != "bf16":
+        return on_cpu(precision)
+    if machine.has_bf16:
+        return None
+    return Refusal("bf16 would be emulated: this processor has no bfloat16 instructions.", 'Use precision = "float32".')
 
 
 def autocast(precision: str) -> AbstractContextManager[Any]:
@@ -148,7 +162,7 @@ def script(folder: Path, prepare: str, run: str, *, device: str = "cpu") -> str:
         load = f"import torch.export.passes\nmodel = {moved}.module()\n" if exported else _STORED
         load += f'model = model.to("{device}")\n'
     return (
-        f"import numpy as np\nimport torch\n{quantized}\n{script_head(artefact)}"
+        f"import numpy as np\nimport torch\n{quantized}\n{script_head(artefact)}torch.set_flush_denormal(True)\n"
         f"INPUTS = {list(artefact.input_names)!r}\n"
         f"{load}{prepare}\n\ndef predict(inputs):\n"
         "    tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in INPUTS]\n"

@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from accel.compilation import Arrays, Effective, Engine, Refusal, threads_or
 from accel.compilation._artefact import Artefact, check_inputs
+from accel.compilation._cuda import torch_build, torch_refusal
 from accel.compilation._torch import (
     Direct,
     autocast,
+    cpu_refusal,
     explain_torch,
     import_quantized_operators,
     precision_of,
@@ -34,7 +36,8 @@ class Eager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     threads: of one operator; 0 means every core this process may use.
     channels_last: lay images out with their channels innermost, which some convolutions prefer.
     device: "cuda" is the first NVIDIA GPU; copying there and back is part of every run.
-    precision: on the GPU only; "float32" forbids TensorFloat-32, "tf32" allows it, 16 bits convert the weights.
+    precision: on the processor "float32", or "bf16" for autocast: bfloat16 where that is safe. On the GPU "float32"
+        forbids TensorFloat-32, "tf32" allows it, and 16 bits convert the weights.
     """
 
     threads: int = 0
@@ -52,10 +55,9 @@ class Eager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return {}
 
     def fits(self, facts: Facts, machine: Machine) -> Refusal | None:
-        from accel.compilation._cuda import on_cpu, torch_build, torch_refusal
-
-        on_gpu = self.device == "cuda"
-        return torch_refusal(machine, self.precision, torch_build()) if on_gpu else on_cpu(self.precision)
+        if self.device == "cuda":
+            return torch_refusal(machine, self.precision, torch_build())
+        return cpu_refusal(self.precision, machine)
 
     def build(self, model: Model, folder: Path) -> None:
         """Store the module; raises VariantError if it can't be stored."""
@@ -81,7 +83,8 @@ class Eager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             return open_eager(form, artefact, self.precision, channels_last=self.channels_last)
         if self.channels_last:
             form.module.to(memory_format=torch.channels_last)
-        return EagerEngine(form, artefact, channels_last=self.channels_last)
+        precision = precision_of(artefact, self.precision)
+        return EagerEngine(form, artefact, precision, channels_last=self.channels_last)
 
     def script(self, folder: Path) -> str:
         """Also exports the module into `folder` the first time."""
@@ -91,10 +94,21 @@ class Eager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
             return script_on_gpu(folder, artefact, self.precision, "model = model\n")
         threads = f"torch.set_num_threads({threads_or(usable_cores(), self.threads)})\n"
-        if artefact.precision == "bf16":
+        if precision_of(artefact, self.precision) == "bf16":
             threads += 'bf16 = torch.autocast("cpu", torch.bfloat16)\nplain = model\n'
             threads += "\n\ndef model(*tensors):\n    with bf16:\n        return plain(*tensors)\n"
         return script(folder, threads, "model(*tensors)")
+
+
+def layout(module: Any) -> str:
+    """Which weights of images really lie with their channels innermost; those of one channel or pixel lie both ways."""
+    import torch
+
+    weights = [p for p in (*module.parameters(), *module.buffers()) if p.ndim == 4]
+    last = sum(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+    if not weights:
+        return "asked for, but no weight has four axes"
+    return "true" if last == len(weights) else f"{last} of {len(weights)} weights"
 
 
 class EagerEngine:
@@ -102,12 +116,12 @@ class EagerEngine:
 
     parallel_runs = True
 
-    def __init__(self, form: Any, artefact: Artefact, *, channels_last: bool) -> None:
+    def __init__(self, form: Any, artefact: Artefact, precision: str, *, channels_last: bool) -> None:
         import torch
 
         self.sizes = artefact.sizes
         self._call: Any = Direct(form)
-        self._precision = precision_of(artefact)
+        self._precision = precision
         self._channels_last = channels_last
         self._names = artefact.output_names
         self._dtypes = {t.name: np.dtype(t.dtype) for t in artefact.inputs}
@@ -116,7 +130,7 @@ class EagerEngine:
             threads=torch.get_num_threads(),
             provider="torch eager",
             detail={
-                "channels_last": str(channels_last).lower(),
+                "channels_last": layout(form.module) if channels_last else "false",
                 "mkldnn": str(torch.backends.mkldnn.is_available()).lower(),
             },
         )

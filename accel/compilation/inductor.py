@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from accel.compilation import Arrays, Effective, Engine, Refusal, threads_or
 from accel.compilation._artefact import Artefact, check_inputs
-from accel.compilation._cuda import on_cpu, torch_build, torch_refusal
+from accel.compilation._cuda import torch_build, torch_refusal
 from accel.compilation._torch import (
     Direct,
     autocast,
+    cpu_refusal,
     explain_torch,
     fewer,
     import_quantized_operators,
@@ -46,8 +47,9 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     mode: how hard inductor tries; "max-autotune" takes several times longer to compile. "reduce-overhead" means CUDA
         graphs and is for the GPU.
     device: "cuda" is the first NVIDIA GPU; copying there and back is part of every run.
-    precision: on the GPU only; "float32" forbids TensorFloat-32, "tf32" allows it, 16 bits convert the weights, 8 bits
-        (torchao) quantize Linear layers over bf16.
+    precision: on the processor "float32", or "bf16" for autocast: bfloat16 where that is safe. On the GPU "float32"
+        forbids TensorFloat-32, "tf32" allows it, 16 bits convert the weights, and 8 bits (torchao) quantize Linear
+        layers over bf16.
     sizes: on the GPU only, the batch sizes to compile, each by itself; others are filled up to the next.
 
     A batch of one is compiled apart from larger ones (torch specialises on 1); all larger ones share one graph.
@@ -87,7 +89,7 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             return Refusal(
                 "`reduce-overhead` means CUDA graphs; on the CPU it is plain compiling.", "Leave `mode` out."
             )
-        return on_cpu(self.precision)
+        return cpu_refusal(self.precision, machine)
 
     def build(self, model: Model, folder: Path) -> None:
         """Store the module and compile it into the folder's own cache; raises VariantError with torch's reason."""
@@ -115,7 +117,8 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.device == "cuda":
             return self._open_on_gpu(form, artefact, folder)
         form.module.compile(mode=self.mode)
-        engine = InductorEngine(Direct(form), artefact, self._detail(freezing), freezing=freezing)
+        precision = precision_of(artefact, self.precision)
+        engine = InductorEngine(Direct(form), artefact, precision, self._detail(freezing), freezing=freezing)
         try:
             # A precompiled header's path is part of each kernel's key, and artefacts are moved once they are done.
             settings = torch._inductor.config.patch(cpp_cache_precompile_headers=False, compile_threads=1)
@@ -155,7 +158,7 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.freezing or artefact.stored == "int8":
             prepare += "torch._inductor.config.freezing = True\n"
         prepare += f'model = torch.compile(model, mode="{self.mode}")\n'
-        if artefact.precision == "bf16":
+        if precision_of(artefact, self.precision) == "bf16":
             prepare += 'compiled = model\n\n\ndef model(*tensors):\n    with torch.autocast("cpu", torch.bfloat16):\n'
             prepare += "        return compiled(*tensors)\n"
         return script(folder, prepare, "model(*tensors)")
@@ -190,13 +193,15 @@ class InductorEngine:
 
     parallel_runs = False
 
-    def __init__(self, call: Any, artefact: Artefact, detail: dict[str, str], *, freezing: bool) -> None:
+    def __init__(
+        self, call: Any, artefact: Artefact, precision: str, detail: dict[str, str], *, freezing: bool
+    ) -> None:
         import torch
 
         self.sizes = artefact.sizes
         self._call: Any = call
         self._artefact = artefact
-        self._precision = precision_of(artefact)
+        self._precision = precision
         self._dtypes = {t.name: np.dtype(t.dtype) for t in artefact.inputs}
         self._names = artefact.output_names
         self._lock = threading.Lock()
