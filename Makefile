@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench compression validate clean
+.PHONY: demo test lint bench compression hardware validate clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.demo
@@ -44,6 +44,18 @@ compression: $(VENV)/.test
 	$(BIN)/python -m benchmarks.compression.table measure --minutes $(MINUTES) $(if $(MODELS),--models $(MODELS))
 	NEURAL_COMPRESSOR=$(NEURAL)/bin/python $(BIN)/python -m benchmarks.peers.compression measure
 	$(BIN)/python -m benchmarks.compression.page
+
+# Backend x knobs, accel's winners beside other runtimes, and its picks beside a full grid: reports/HARDWARE.md.
+# Preparing takes an hour or two the first time and may run on a busy machine; measuring wants a quiet one and takes
+# MINUTES for each of the three. Every part goes on where it was. MODELS=digits,minilm takes some of the recipes.
+hardware: $(VENV)/.test
+	$(BIN)/python -m benchmarks.search.regret prepare $(if $(MODELS),--models $(MODELS))
+	$(BIN)/python -m benchmarks.peers.runtimes prepare $(if $(MODELS),--models $(MODELS))
+	$(BIN)/python -m benchmarks.knobs.table prepare $(if $(MODELS),--models $(MODELS))
+	$(BIN)/python -m benchmarks.search.regret measure --minutes $(MINUTES) $(if $(MODELS),--models $(MODELS))
+	$(BIN)/python -m benchmarks.peers.runtimes measure --minutes $(MINUTES) $(if $(MODELS),--models $(MODELS))
+	$(BIN)/python -m benchmarks.knobs.table measure --minutes $(MINUTES) $(if $(MODELS),--models $(MODELS))
+	$(BIN)/python -m benchmarks.knobs.page
 
 # The experiments that prove the harness right, at full size (up to two hours): reports/VALIDATION.md.
 # Interrupt it when you like; it goes on where it was. ONLY=V3,V4 runs some of them.

@@ -98,10 +98,18 @@ class Subject(Session):
         return found
 
     def _compared(self, prepared: Prepared) -> Ready:
-        out = self.folder.reference / f"{prepared.variant.name}.npz"
         with self.live(prepared, "answers") as live:
-            size = max(live.sizes) if live.sizes else 8
-            live.answer(list(self.context.reference_ids), size, out, timeout_s=3 * _PATIENCE_S)
+            return self.judged(live)
+
+    def judged(self, live: Live) -> Ready:
+        """What an open artefact answers to every sample of the evaluation, compared with the reference's answers.
+
+        Raises VariantError if the outputs are nonsense.
+        """
+        prepared = live.prepared
+        out = self.folder.reference / f"{prepared.variant.name}.npz"
+        size = max(live.sizes) if live.sizes else 8
+        live.answer(list(self.context.reference_ids), size, out, timeout_s=3 * _PATIENCE_S)
         score = Judge(self.folder, self.record, self.context).score(prepared.variant, out)
         if score.wrong is not None:
             raise VariantError(score.wrong)

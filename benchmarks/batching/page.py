@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def markdown(folder: Path) -> str:
     raced = rows.read(rows.Policies, "policies-*.json", folder)
     foretold = rows.read(rows.Predictions, "prediction-*.json", folder)
     jobs = rows.read(rows.Bucketed, "bucketed-*.json", folder)
-    parts = ["# Batching", _INTRODUCTION, *_where([*raced, *foretold, *jobs])]
+    parts = ["# Batching", _INTRODUCTION, *measured_on(r.where for r in (*raced, *foretold, *jobs))]
     parts += policies(raced) + overload(raced) + predictions(foretold) + bucketed(jobs)
     simulated = folder / "simulated.md"
     if simulated.is_file():
@@ -45,11 +45,10 @@ def markdown(folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _where(records: Sequence[rows.Policies | rows.Predictions | rows.Bucketed]) -> list[str]:
+def measured_on(wheres: Iterable[rows.Where]) -> list[str]:
     """The machines and days; one line a machine."""
-    machines = {}
-    for record in records:
-        where = record.where
+    machines: dict[tuple[str, int, str], set[str]] = {}
+    for where in wheres:
         day = datetime.datetime.fromtimestamp(where.unix_s, datetime.UTC).strftime("%Y-%m-%d")
         machines.setdefault((where.cpu, where.cores, where.env_id), set()).add(day)
     return [
@@ -90,13 +89,18 @@ def _deeper(text: str) -> str:
     return "\n".join(f"#{line}" if line.startswith("#") else line for line in text.splitlines())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def write_page(arguments: Sequence[str] | None, usual: Path, name: str, markdown: Callable[[Path], str]) -> int:
+    """What the module of a page does when it is run: the page beside the folder that is given, or the usual one."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    folder = Path(given[0]) if given else rows.FOLDER
-    path = folder.parent / NAME
+    folder = Path(given[0]) if given else usual
+    path = folder.parent / name
     write_atomically(path, markdown(folder).encode())
     print(path)
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return write_page(arguments, rows.FOLDER, NAME, markdown)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,32 +55,40 @@ class Bench(Subject):
 
     def cell(self, way: Way, backend: str, *, longest_s: float, again: bool = False, stale: bool = True) -> Cell:
         """The cell of one pair; made if it isn't there, if what makes it has changed (`stale`) or failed (`again`)."""
-        variant = variant_of(way, backend)
+        return self.of(variant_of(way, backend), way.technique, longest_s=longest_s, again=again, stale=stale)
+
+    def of(
+        self, variant: Variant, technique: str, *, longest_s: float, again: bool = False, stale: bool = True
+    ) -> Cell:
+        """The cell of any variant; `technique`: what it is called in its table."""
         there = load(self.root, variant.name)
         if there is not None and self._good(there, variant, again=again, stale=stale):
             return there
-        return self._kept(way, backend, lambda: self._made(variant, longest_s))
+        return self._kept(variant, technique, lambda: self._made(variant, longest_s))
 
     def refusals(self) -> list[Cell]:
         """The cells of all pairs that aren't tried: to know that, nothing has to be made."""
+        pairs = [(variant_of(way, backend), way.technique) for backend in BACKENDS for way in ways(self.model)]
+        return self.refused(pairs)
+
+    def refused(self, pairs: Iterable[tuple[Variant, str]]) -> list[Cell]:
+        """Those of (variant, what it is called) that aren't tried."""
         found = []
-        for backend in BACKENDS:
-            for way in ways(self.model):
-                refusal = why_not(variant_of(way, backend), self.record.facts, self.machine)
-                if refusal is not None:
-                    found.append(self._kept(way, backend, partial(_why, refusal, "failed", 0.0)))
+        for variant, technique in pairs:
+            refusal = why_not(variant, self.record.facts, self.machine)
+            if refusal is not None:
+                found.append(self._kept(variant, technique, partial(_why, refusal, "failed", 0.0)))
         return found
 
-    def _kept(self, way: Way, backend: str, made: Callable[[], dict[str, Any]]) -> Cell:
-        variant = variant_of(way, backend)
+    def _kept(self, variant: Variant, technique: str, made: Callable[[], dict[str, Any]]) -> Cell:
         common: dict[str, Any] = {
             "model": self.model,
-            "technique": way.technique,
-            "backend": backend,
+            "technique": technique,
+            "backend": variant.backend.name,
             "variant": variant.name,
-            "compression": portable(way.compression),
+            "compression": portable(variant.compression),
             "key": self.key(variant),
-            "probe": is_probe(way.compression),
+            "probe": is_probe(variant.compression),
         }
         cell = Cell(**common, **made())
         keep(self.root, cell)

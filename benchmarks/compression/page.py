@@ -5,12 +5,11 @@ python -m benchmarks.compression.page [FOLDER]
 
 from __future__ import annotations
 
-import datetime
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from accel.result import write_atomically
+from benchmarks.batching.page import measured_on, write_page
 from benchmarks.compression import rows
 from benchmarks.compression.claims_part import pruning, static
 from benchmarks.compression.peers_part import peers
@@ -30,7 +29,7 @@ def markdown(folder: Path) -> str:
     tables = sorted(rows.read(rows.Table, "table-*.json", folder), key=_order)
     raced = sorted(rows.read(rows.Peers, "peers-*.json", folder), key=_order)
     weighed = sorted(rows.read(rows.Sizes, "size-*.json", folder), key=_order)
-    parts = ["# Compression", _INTRODUCTION, *_where([*tables, *raced])]
+    parts = ["# Compression", _INTRODUCTION, *measured_on([*(r.where for r in tables), *(r.where for r in raced)])]
     parts += static(tables) + pruning(tables) + summary(tables) + models(tables) + sizes(weighed, tables) + peers(raced)
     return "\n\n".join(part for part in parts + missing(tables) if part) + "\n"
 
@@ -40,26 +39,8 @@ def _order(record: rows.Table | rows.Peers | rows.Sizes) -> tuple[int, str]:
     return known, record.model
 
 
-def _where(records: Sequence[rows.Table | rows.Peers]) -> list[str]:
-    """The machines and days; one line a machine."""
-    machines: dict[tuple[str, int, str], set[str]] = {}
-    for record in records:
-        where = record.where
-        day = datetime.datetime.fromtimestamp(where.unix_s, datetime.UTC).strftime("%Y-%m-%d")
-        machines.setdefault((where.cpu, where.cores, where.env_id), set()).add(day)
-    return [
-        f"Measured on {cpu}, {cores} cores (`{env}`), {' and '.join(sorted(days))}."
-        for (cpu, cores, env), days in sorted(machines.items())
-    ]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    folder = Path(given[0]) if given else rows.FOLDER
-    path = folder.parent / NAME
-    write_atomically(path, markdown(folder).encode())
-    print(path)
-    return 0
+    return write_page(arguments, rows.FOLDER, NAME, markdown)
 
 
 if __name__ == "__main__":

@@ -40,13 +40,14 @@ _LOOK_S = 120.0
 
 
 class Sitting(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is timed beside whom. base, candidates: cells that are ready."""
+    """Who is timed beside whom. base, candidates: cells that are ready. size: of the batches."""
 
     base: Cell
     candidates: tuple[Cell, ...]
     telling: bool
     wave: int
     part: int
+    size: int = SIZE
 
     @property
     def blocks(self) -> range:
@@ -124,8 +125,9 @@ def expected_s(sitting: Sitting) -> float:
     total = 0.0
     for cell in (sitting.base, *sitting.cells):
         # A block warms up for three calls at least, each of them as long as a call takes.
-        warm_s = 0.3 + 3 * (1 + SIZE) * (cell.item_s or 0.0)
-        block_s = sum(t.duration_s for t in turns(cell, (cell.variant, "candidate"), 0)) + warm_s + _OVERHEAD_S
+        warm_s = 0.3 + 3 * (1 + sitting.size) * (cell.item_s or 0.0)
+        timed = turns(cell, (cell.variant, "candidate"), 0, sitting.size)
+        block_s = sum(t.duration_s for t in timed) + warm_s + _OVERHEAD_S
         total += _OPEN_S.get(cell.backend, _OTHER_OPEN_S) + BLOCKS * block_s
     return total
 
@@ -161,7 +163,7 @@ def sit(sitting: Sitting, bench: Subject, readies: dict[str, Ready], *, fresh: b
 
     def opened(who: Who) -> Live:
         live = bench.live(readies[who[0]].prepared, f"sitting-{who[1]}")
-        cells[who[0]] = msgspec.structs.replace(cells[who[0]], item_s=looked(live, bench))
+        cells[who[0]] = msgspec.structs.replace(cells[who[0]], item_s=looked(live, bench, sitting.size))
         return live
 
     with Rounds(opened, fresh=fresh) as rounds:
@@ -171,7 +173,7 @@ def sit(sitting: Sitting, bench: Subject, readies: dict[str, Ready], *, fresh: b
             left = [who for who in entrants(sitting) if who[0] not in dropped]
             for who in shuffled(left, seed=bench.record.seed, block=block):
                 try:
-                    _take(rounds, who, cells, bench, readies[who[0]], block)
+                    _take(rounds, who, cells, bench, readies[who[0]], block, sitting.size)
                 except VariantError as error:
                     if who[1] != "candidate":
                         raise
@@ -179,15 +181,17 @@ def sit(sitting: Sitting, bench: Subject, readies: dict[str, Ready], *, fresh: b
     return dropped
 
 
-def _take(rounds: Rounds, who: Who, cells: dict[str, Cell], bench: Subject, ready: Ready, block: int) -> None:
+def _take(
+    rounds: Rounds, who: Who, cells: dict[str, Cell], bench: Subject, ready: Ready, block: int, size: int
+) -> None:
     with rounds.turn(who) as live:
-        for turn in turns(cells[who[0]], who, block, allowed(live.sizes, SIZE)):
+        for turn in turns(cells[who[0]], who, block, allowed(live.sizes, size)):
             live.run(turn, reference=bench.reference, check_limit=ready.check_limit, common=bench.result)
 
 
-def looked(live: Live, bench: Subject) -> float:
+def looked(live: Live, bench: Subject, size: int = SIZE) -> float:
     """Seconds an item takes now, in a batch: what was seen while preparing may have been seen on a busy machine."""
-    size = allowed(live.sizes, SIZE)
+    size = allowed(live.sizes, size)
     ids, out = list(bench.context.reference_ids)[:size], bench.folder.log / "look.npz"
     return min(live.answer(ids, size, out, timeout_s=_LOOK_S) for _ in range(2)) / max(1, len(ids))
 

@@ -17,7 +17,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -38,18 +38,18 @@ def say(text: str) -> None:
 class Benches:
     """Models, each looked at when it is first asked for, so that the first is at work while others wait.
 
-    refusing: write the cells of what isn't tried, which nothing has to be made for.
+    refusing: write the cells of what isn't tried, which nothing has to be made for. make: looks at a model.
     """
 
-    def __init__(self, *, refusing: bool = False) -> None:
-        self._refusing = refusing
+    def __init__(self, *, refusing: bool = False, make: Callable[[str], Bench] = Bench) -> None:
+        self._refusing, self._make = refusing, make
         self._found: dict[str, Bench | None] = {}
 
     def get(self, model: str) -> Bench | None:
         """None for a model that can't be looked at; why is said once."""
         if model not in self._found:
             try:
-                self._found[model] = bench = Bench(model)
+                self._found[model] = bench = self._make(model)
                 if self._refusing:
                     say(f"{model}: {len(bench.refusals())} pairs are refused")
             except AccelError as error:
@@ -120,22 +120,19 @@ def measure(models: Sequence[str], *, minutes: float, reports: Path) -> list[Sit
     """Time what is prepared, for so long; gives the sittings that the time didn't allow."""
     all_ = benches(models)
     listed = list(sittings({name: cells_of(bench) for name, bench in all_.items()}))
-    failed: set[str] = set()
+    left = sit_all(listed, all_, minutes=minutes)
+    collect(all_, reports)
+    return left
+
+
+def sit_all(listed: Sequence[Sitting], all_: dict[str, Bench], *, minutes: float) -> list[Sitting]:
+    """Every sitting that isn't done and that the time allows; gives those left out, and says so."""
+    failed: set[tuple[str, str]] = set()
 
     def go(sitting: Sitting) -> None:
-        bench = all_[sitting.base.model]
-        chosen = tuple(c for c in sitting.candidates if c.variant not in failed)
-        sitting = msgspec.structs.replace(sitting, candidates=chosen)
-        dropped: dict[str, str] = {}
-        try:
-            readies = {c.variant: bench.prepared(c.variant) for c in sitting.cells}
-            dropped = sit(sitting, bench, readies)
-        except (VariantError, OSError) as error:
-            say(f"  the FP32 form fails: {error}")
-        for variant, reason in dropped.items():
-            say(f"  {variant} dropped out: {reason}")
-        failed.update(dropped)
-        settle(sitting, bench, dropped)
+        model = sitting.base.model
+        chosen = tuple(c for c in sitting.candidates if (model, c.variant) not in failed)
+        failed.update((model, variant) for variant in _sat(sitting, chosen, all_[model]))
 
     def done(sitting: Sitting) -> bool:
         return is_done(sitting, all_[sitting.base.model])
@@ -143,8 +140,22 @@ def measure(models: Sequence[str], *, minutes: float, reports: Path) -> list[Sit
     left = spend(listed, Clock(60 * minutes), done=done, go=go, said=say)
     for sitting in left:
         say(f"not measured, for want of time: {sitting}")
-    collect(all_, reports)
     return left
+
+
+def _sat(sitting: Sitting, chosen: tuple[Cell, ...], bench: Bench) -> dict[str, str]:
+    """Why candidates dropped out of a sitting of those chosen, by variant."""
+    sitting = msgspec.structs.replace(sitting, candidates=chosen)
+    dropped: dict[str, str] = {}
+    try:
+        readies = {c.variant: bench.prepared(c.variant) for c in sitting.cells}
+        dropped = sit(sitting, bench, readies)
+    except (VariantError, OSError) as error:
+        say(f"  the base fails: {error}")
+    for variant, reason in dropped.items():
+        say(f"  {variant} dropped out: {reason}")
+    settle(sitting, bench, dropped)
+    return dropped
 
 
 def collect(all_: dict[str, Bench], reports: Path) -> None:

@@ -1,0 +1,1 @@
+"""Backend x knobs over the recipes: what threads, streams, graph level, spinning and precision give on which model."""

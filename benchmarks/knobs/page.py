@@ -1,0 +1,49 @@
+"""`reports/HARDWARE.md` from `reports/hardware/*.json`: nothing in it that isn't in those files.
+
+python -m benchmarks.knobs.page [FOLDER]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.batching.page import measured_on, write_page
+from benchmarks.compression.rows import read
+from benchmarks.knobs.knobs_part import knobs
+from benchmarks.knobs.rows import FOLDER, Knobs, Rivals
+from benchmarks.knobs.ways import MODELS
+from benchmarks.peers.runtimes_part import rivals
+from benchmarks.search.regret_part import regrets
+from benchmarks.search.rows import Regret
+
+NAME = "HARDWARE.md"
+_INTRODUCTION = (
+    "What backends and their knobs give, how accel's winners fare beside other runtimes, and whether its search finds "
+    "what a full grid finds; as measured on one machine by `make hardware`. `python -m benchmarks.knobs.page` makes "
+    "this file from `hardware/*.json`."
+)
+
+
+def markdown(folder: Path) -> str:
+    """The whole file, ending with a newline."""
+    listed = sorted(read(Knobs, "knobs-*.json", folder), key=_order)
+    met = sorted(read(Rivals, "peers-*.json", folder), key=_order)
+    searched = sorted(read(Regret, "search-*.json", folder), key=_order)
+    where = measured_on([*(r.where for r in listed), *(r.where for r in met), *(r.where for r in searched)])
+    parts = ["# Hardware", _INTRODUCTION, *where, *knobs(listed), *rivals(met), *regrets(searched)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _order(record: Knobs | Rivals | Regret) -> tuple[int, str]:
+    known = MODELS.index(record.model) if record.model in MODELS else len(MODELS)
+    return known, record.model
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return write_page(arguments, FOLDER, NAME, markdown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""Is the funnel's pick as good as the best of a full grid, and how much of the grid's time did it take?
+
+    python -m benchmarks.search.regret prepare [--models digits,minilm] [--minutes 60]
+    python -m benchmarks.search.regret measure [--models digits,minilm] [--minutes 10] [--budget 3m] [--blocks 6]
+
+`prepare` makes the grid's artefacts and the reference answers for fresh samples; it may run on a busy machine.
+`measure` wants a quiet one, and does what is missing, in this order: an ordinary study of the recipe, the grid (each
+configuration once), then the study's pick beside the grid's best, by turns in fresh processes, and the pick's answers
+to samples that neither has seen. Both go on where they were; reports/hardware/search-*.json is written after each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from accel.errors import AccelError
+from accel.measurement.cgroup import usable_cores
+from accel.recipe import Variant
+from accel.result import Quality
+from benchmarks.batching.rows import Where
+from benchmarks.compression.bench import Bench
+from benchmarks.compression.rows import Cell, Timed, load, write
+from benchmarks.compression.sittings import Clock
+from benchmarks.compression.table import say
+from benchmarks.knobs.rows import FOLDER
+from benchmarks.knobs.ways import same
+from benchmarks.race import Race, go_on, of_accel, runs_of
+from benchmarks.search import fresh, grid
+from benchmarks.search.picks import best_of, pick_of, times_of
+from benchmarks.search.rows import Duel, Regret, Tried
+from benchmarks.search.study import BUDGET, finished, studied
+from benchmarks.subject import Subject, place
+
+BLOCKS = 6
+_SECONDS = 1.5
+_FRESH = Path(fresh.__file__)
+_TARGETS: tuple[Timed, ...] = ("batch", "latency")
+
+
+class Advice:
+    """One recipe: its grid, its study, and the two side by side. short: as briefly as it goes, for a trial."""
+
+    def __init__(self, model: str, *, budget: str = BUDGET, blocks: int = BLOCKS, short: bool = False) -> None:
+        self.bench = Bench(model, place() / "search" / Path(model).stem)
+        self.model, self.budget, self.blocks = self.bench.model, budget, blocks
+        self.sizes = grid.sizes_of(self.model)
+        self.seconds, self.race_s = (0.05, 0.1) if short else (grid.SECONDS, _SECONDS)
+
+    def listed(self) -> list[tuple[Variant, str]]:
+        """The grid's configurations."""
+        record = self.bench.record
+        baseline = next(v for v in record.variants if v.name == record.baseline)
+        images = any(len(tensor.shape) == 4 for tensor in record.signature.inputs)
+        return grid.configurations(usable_cores(), baseline, images=images)
+
+    def prepare(self, *, longest_s: float, until_s: float, again: bool = False) -> None:
+        """Every artefact of the grid, and the reference answers to the fresh samples."""
+        listed = self.listed()
+        say(f"{self.model}: {len(self.bench.refused(listed))} of {len(listed)} configurations are refused")
+        for variant, label in listed:
+            if time.perf_counter() > until_s:
+                say("the time is up; the same command goes on here")
+                return
+            cell = self.bench.of(variant, label, longest_s=longest_s, again=again)
+            say(f"{self.model:10} {variant.name:60} {cell.outcome} {cell.reason[:100]}")
+        self.fresh()
+
+    def cells(self) -> list[Cell]:
+        """The configurations that are prepared, the baseline first."""
+        return [cell for v, _ in self.listed() if (cell := load(self.bench.root, v.name)) is not None]
+
+    def tried(self) -> list[Tried]:
+        """The configurations that were measured."""
+        return [t for c in self.cells() if (t := grid.kept(self.bench, c, self.sizes)) is not None]
+
+    # --- measuring -------------------------------------------------------------------------------------------------
+
+    def measure(self, clock: Clock) -> bool:
+        """What is missing, as far as the time goes; True if nothing is left."""
+        if studied(self.model, self.budget, clock, say) is None or not self._gridded(clock):
+            return False
+        done = [self._raced(duel, clock) for duel in self.duels()]
+        return all(done)
+
+    def _gridded(self, clock: Clock) -> bool:
+        evaluation = len(self.bench.context.reference_ids)
+        for cell in self.cells():
+            if cell.outcome != "ready" or grid.kept(self.bench, cell, self.sizes) is not None:
+                continue
+            expected = grid.expected_s(cell, self.sizes, evaluation, self.seconds)
+            if not clock.fits(expected):
+                say(f"not measured, for want of time: {cell.variant} and more of the grid of {self.model}")
+                return False
+            before = clock.left_s
+            found = grid.measure(self.bench, cell, self.sizes, self.seconds)
+            clock.took(expected, before - clock.left_s)
+            say(f"{self.model} {cell.variant}: {found.took_s:.1f} s {found.cell.failed_runs[:80]}")
+        return True
+
+    def duels(self) -> list[Duel]:
+        """Grid's best and study's pick by target, with the runs that are there."""
+        study, tried = finished(self.model), self.tried()
+        if study is None or not tried:
+            return []
+        known = {v.name: v for v, _ in self.listed()} | {v.name: v for v in study.record.variants}
+        found = []
+        for target in _TARGETS:
+            best, pick = best_of(tried, target), pick_of(study.conclusion, target)
+            if best is None or pick is None:
+                continue
+            one, two = known[best.variant], known[pick.variant]
+            is_same = same(one, two) and best.size == pick.size
+            cells = [self._cell(target, role, v) for role, v in (("best", one), ("pick", two))]
+            duel = Duel(target=target, best=best, pick=pick, same=is_same, best_cell=cells[0], pick_cell=cells[1])
+            race = self._race(duel)
+            found.append(
+                msgspec.structs.replace(
+                    duel,
+                    best_cell=msgspec.structs.replace(cells[0], runs=runs_of(race, "best")),
+                    pick_cell=msgspec.structs.replace(cells[1], runs=runs_of(race, "pick")),
+                    fresh=self._fresh_quality(two),
+                )
+            )
+        return found
+
+    def _cell(self, target: Timed, role: str, variant: Variant) -> Cell:
+        """A side of a duel under a name of its own, since both may be one variant at two sizes."""
+        return self.bench.of(
+            msgspec.structs.replace(variant, name=f"{role}-{target}-{variant.name}"[:120]), role, longest_s=900.0
+        )
+
+    def _race(self, duel: Duel) -> Race:
+        """Of these two at these sizes: another pick or another best is another race."""
+        sides = []
+        for name, cell, chosen in (("best", duel.best_cell, duel.best), ("pick", duel.pick_cell, duel.pick)):
+            if cell.outcome == "ready":
+                ready = self.bench.prepared(cell.variant)
+                sides.append(of_accel(name, self.bench, ready, duel.target, chosen.size, self.race_s))
+        stem = f"{duel.best.variant}-{duel.best.size}-{duel.pick.variant}-{duel.pick.size}"
+        folder = self.bench.root / "duels" / f"{duel.target}-{stem}"[:200]
+        blocks = 0 if duel.same or len(sides) < 2 else self.blocks
+        return Race(name=f"{self.model}, {duel.target}", folder=folder, sides=tuple(sides), blocks=blocks)
+
+    def _raced(self, duel: Duel, clock: Clock) -> bool:
+        race = self._race(duel)
+        if race.blocks:
+            say(f"{race.name}: `{duel.pick.variant}` beside `{duel.best.variant}` ({clock.left_s:.0f} s left)")
+            go_on(race, clock, say)
+        self._judge_fresh(duel, clock)
+        return not any(True for _ in race.missing())
+
+    # --- fresh samples ---------------------------------------------------------------------------------------------
+
+    def fresh(self) -> Subject:
+        """The recipe with samples that nobody has seen, and the reference's answers to them."""
+        root = self.bench.root.with_name(f"{self.model}-fresh")
+        return Subject(self.model, root, budget="4h", samples=f"{_FRESH}:{self.model}")
+
+    def _judge_fresh(self, duel: Duel, clock: Clock) -> None:
+        path = self._fresh_path(duel.pick.variant)
+        if path.is_file() or duel.pick_cell.outcome != "ready" or clock.left_s < 30:
+            return
+        prepared = self.bench.prepared(duel.pick_cell.variant).prepared
+        quality = self.fresh()._compared(prepared).quality
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(msgspec.json.encode(quality))
+
+    def _fresh_path(self, variant: str) -> Path:
+        return self.bench.root / "fresh" / f"{variant}.json"
+
+    def _fresh_quality(self, variant: Variant) -> Quality | None:
+        path = self._fresh_path(variant.name)
+        return msgspec.json.decode(path.read_bytes(), type=Quality) if path.is_file() else None
+
+    def record(self) -> Regret:
+        """Everything that is known."""
+        study = finished(self.model)
+        times = times_of(study) if study is not None else {}
+        fresh_root = self.bench.root.with_name(f"{self.model}-fresh") / "study.json"
+        return Regret(
+            model=self.model,
+            random_weights=self.bench.record.source.random_weights,
+            where=Where.here(),
+            budget=self.budget,
+            profile=self.bench.record.profile,
+            sizes=self.sizes,
+            grid=tuple(self.tried()),
+            duels=tuple(self.duels()),
+            fresh_samples=len(self.fresh().context.reference_ids) if fresh_root.is_file() else 0,
+            **times,
+        )
+
+
+def measure(all_: Sequence[Advice], *, minutes: float, reports: Path) -> None:
+    """Model after model; one that the time doesn't allow is passed over for what still fits."""
+    clock = Clock(60 * minutes)
+    for advice in all_:
+        try:
+            advice.measure(clock)
+        except AccelError as error:
+            say(f"{advice.model}: {error}")
+        say(str(write(advice.record(), f"search-{advice.model}", reports)))
+
+
+def begun(models: Sequence[str]) -> list[str]:
+    """Those that something is prepared of."""
+    return [m for m in models if (place() / "search" / Path(m).stem / "cells").is_dir()]
+
+
+def advices(models: Sequence[str], **given: object) -> list[Advice]:
+    """Models, as far as they can be looked at; why one can't is said."""
+    found = []
+    for model in models:
+        try:
+            found.append(Advice(model, **given))  # type: ignore[arg-type]
+        except AccelError as error:
+            say(f"{model}: {error}")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=("prepare", "measure", "collect"))
+    parser.add_argument("--models", default=",".join(grid.MODELS), help="recipes, separated by commas")
+    parser.add_argument("--minutes", type=float, help="measure: 10 by default; prepare: as long as it takes")
+    parser.add_argument("--longest", type=float, default=300.0, help="seconds that making one artefact may take")
+    parser.add_argument("--budget", default=BUDGET, help="measure: of each study")
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help="measure: of pick beside best")
+    parser.add_argument("--short", action="store_true", help="measure: tiny times, to try the machinery; no figures")
+    parser.add_argument("--again", action="store_true", help="prepare: try once more what failed")
+    parser.add_argument("--reports", type=Path, default=FOLDER, help="folder of the JSON files")
+    given = parser.parse_args(arguments)
+    models = [m for m in given.models.split(",") if m]
+    if given.what == "prepare":
+        until_s = time.perf_counter() + 60 * (math.inf if given.minutes is None else given.minutes)
+        for advice in advices(models):
+            advice.prepare(longest_s=given.longest, until_s=until_s, again=given.again)
+        return 0
+    all_ = advices(begun(models), budget=given.budget, blocks=given.blocks, short=given.short)
+    minutes = 0.0 if given.what == "collect" else 10.0 if given.minutes is None else given.minutes
+    measure(all_, minutes=minutes, reports=given.reports)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
