@@ -73,7 +73,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     metric: str | None = None
     slo: str | None = None
     accuracy_drop: str | float | None = None
-    target: Literal["batch", "online", "both"] | None = None
+    target: Literal["batch", "online", "both", "memory"] | None = None
     budget: str | float | None = None
     profile: str | None = None
     name: str | None = None

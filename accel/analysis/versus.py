@@ -51,7 +51,8 @@ def _seen(answer: Answer, known: Mapping[str, Known], record: StudyRecord) -> Se
     if one is None or one.row.status != "ok" or not one.runs:
         return None
     near = _near(one)
-    return Seen(role=_role(answer.target, answer.keeps_baseline, one, near, record), row=one.row, held=batch_held(near))
+    target: Literal["batch", "online"] = "batch" if answer.target == "batch" else "online"
+    return Seen(role=_role(target, answer.keeps_baseline, one, near, record), row=one.row, held=batch_held(near))
 
 
 def _near(one: Known) -> list[Run]:

@@ -23,9 +23,9 @@ _PROFILES = ("quick", "shared", "quiet", "gpu")
 @click.option("--samples", metavar="PATH", help="Real inputs: .npz, folder of .npy, or file.py:factory.")
 @click.option(
     "--target",
-    type=Word("batch", "online", "both"),
-    metavar="batch|online|both",
-    help="What to optimize for; both if not given.",
+    type=Word("batch", "online", "both", "memory"),
+    metavar="batch|online|both|memory",
+    help="What to optimize for; batch and online if not given.",
 )
 @click.option("--slo", type=slo(), help="The latency limit for online: p99=20ms.")
 @click.option("--accuracy-drop", type=drop("--accuracy-drop"), help="How much accuracy may be lost: 1pp.")

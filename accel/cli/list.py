@@ -111,6 +111,7 @@ def _variant(conclusion: Conclusion, name: str) -> list[str]:
         raise InputError(f"The study has no variant `{name}`. {nearest(name, names)}")
     row = conclusion.row(name)
     lines = [f"{row.name}: {_happened(row)}"]
+    lines += [f"why no further: {why}"] if (why := _why(conclusion, row)) else []
     lines += [f"next step: {row.next_step}"] if row.next_step else []
     lines += [f"why it is here: {row.variant.trap}"] if row.variant.trap else []
     lines += [f"backend: {row.variant.backend}"]
@@ -119,6 +120,17 @@ def _variant(conclusion: Conclusion, name: str) -> list[str]:
     lines += _rescue(conclusion, row)
     lines += [f"note: {note}" for note in row.notes]
     return lines + (["", "the end of its log:", *row.log_tail.splitlines()] if row.log_tail else [])
+
+
+def _why(conclusion: Conclusion, row: Row) -> str:
+    """Why it is no answer, also of a study made before that was kept."""
+    from accel.analysis.left import reasons
+    from accel.analysis.pareto import pareto
+
+    known = conclusion.left
+    if not known:
+        known = reasons(conclusion.rows, conclusion.record, conclusion.answers, pareto(conclusion.rows))
+    return known.get(row.name, "")
 
 
 def _ran(row: Row) -> list[str]:

@@ -73,7 +73,7 @@ def table(conclusion: Conclusion) -> Table:
         ("ran as", "precision and threads, read back from the runtime", _effective),
     ]
     used = [c for c in columns if any(c[2](r).value != words.NOTHING for r in conclusion.rows)]
-    won = {a.winner for a in (conclusion.online, conclusion.batch) if a is not None and not a.keeps_baseline}
+    won = {a.winner for a in conclusion.answers if not a.keeps_baseline}
     lines = tuple(
         Line(
             name=r.name,

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from accel.analysis.conclusion import Answer, Conclusion, Row
+from accel.analysis.memory import held
 from accel.report import words
 from accel.report.roles import share
 from accel.units import show_seconds
@@ -47,7 +48,7 @@ class FirstScreen(msgspec.Struct, frozen=True, kw_only=True):
     badge_kind: Literal["valid", "unstable", "invalid"]
     headline: tuple[tuple[str, bool], ...]
     subline: str
-    cards: tuple[Card, Card]
+    cards: tuple[Card, ...]
     findings: tuple[tuple[str, str, str], ...]
     command: str
 
@@ -67,7 +68,7 @@ def first_screen(conclusion: Conclusion) -> FirstScreen:
         else conclusion.validity,
         headline=_pieces(conclusion),
         subline=conclusion.subline,
-        cards=(_online(conclusion), _batch(conclusion)),
+        cards=(_memory(conclusion),) if record.target == "memory" else (_online(conclusion), _batch(conclusion)),
         findings=tuple((f.what, f.why, f.command) for f in ordered),
         command=record.command,
     )
@@ -76,7 +77,7 @@ def first_screen(conclusion: Conclusion) -> FirstScreen:
 def labels(conclusion: Conclusion) -> tuple[str, ...]:
     """Words that must be read with every number of this study."""
     record = conclusion.record
-    answers = [a for a in (conclusion.online, conclusion.batch) if a is not None]
+    answers = conclusion.answers
     screening = bool(answers) and all(a.evidence in ("screening", "none") for a in answers)
     flags = (
         (record.synthetic, "synthetic inputs"),
@@ -88,10 +89,11 @@ def labels(conclusion: Conclusion) -> tuple[str, ...]:
 
 
 def _pieces(conclusion: Conclusion) -> tuple[tuple[str, bool], ...]:
-    answers = [a for a in (conclusion.online, conclusion.batch) if a is not None and not a.keeps_baseline]
+    found = (conclusion.online, conclusion.batch, conclusion.memory)
+    answers = [a for a in found if a is not None and not a.keeps_baseline]
     for name in dict.fromkeys(a.winner for a in answers):
-        before, found, after = conclusion.headline.partition(name)
-        if found:
+        before, there, after = conclusion.headline.partition(name)
+        if there:
             return tuple(p for p in ((before, False), (name, True), (after, False)) if p[0])
     return ((conclusion.headline, False),)
 
@@ -104,7 +106,7 @@ def _rows(conclusion: Conclusion, answer: Answer) -> tuple[Row | None, Row | Non
     return won, (None if won is original else original)
 
 
-def _missing(conclusion: Conclusion, target: Literal["Online", "Batch"]) -> Card:
+def _missing(conclusion: Conclusion, target: Literal["Online", "Batch", "Memory"]) -> Card:
     record = conclusion.record
     if record.target not in (target.lower(), "both"):
         return Card(title=target, big="Not asked for", said="`--target both` measures it too.")
@@ -190,6 +192,38 @@ def _batch(conclusion: Conclusion) -> Card:
         facts=facts,
         doubts=_doubts(answer, row.throughput.validity),
         code=words.code(conclusion, "batch"),
+    )
+
+
+def _memory(conclusion: Conclusion) -> Card:
+    """The smallest peak while one request at a time is answered, and how fast that is."""
+    answer = conclusion.memory
+    if answer is None:
+        return _missing(conclusion, "Memory")
+    row, original = _rows(conclusion, answer)
+    if row is None or row.memory is None:
+        return Card(title="Memory", big="Not measured", said=answer.sentence)
+    divisor, unit = words.latency_scale(row.p50.value) if row.p50 is not None else (1.0, "s")
+    before = original.p50 if original is not None else None
+    was = f"was {held(original.memory)}" if original is not None and original.memory is not None else ""
+    now, then = words.value_of(row.p50, divisor), words.value_of(before, divisor)
+    facts = (
+        (f"p50, one at a time, {unit}", _and_was(now, then)),
+        ("size", _and_was(words.bytes_or_dash(row.artefact_bytes), _size(original))),
+        *_shared_facts(row, original),
+        _start(row),
+    )
+    big, _, inside = held(row.memory).partition(" [")
+    return Card(
+        title="Memory",
+        big=big.rpartition(" ")[0],
+        unit=big.rpartition(" ")[2],
+        winner=_name(row),
+        aside=_joined((f"[{inside}" if inside else "", was)),
+        said=answer.sentence,
+        facts=facts,
+        doubts=_doubts(answer, row.memory.validity),
+        code=words.code(conclusion, "memory"),
     )
 
 

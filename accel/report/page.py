@@ -82,6 +82,7 @@ def render(conclusion: Conclusion, traces: Traces | None = None, results: Sequen
         "numerics": parts(conclusion),
         "groups": everything.groups(conclusion),
         "troubles": everything.troubles(conclusion),
+        "front": words.front(conclusion.pareto) if conclusion.pareto is not None else "",
         "environment": environment(conclusion.record),
         "quiet": quiet(results),
         "guard": everything.guard(conclusion.record),

@@ -66,7 +66,7 @@ def _parts(conclusion: Conclusion, report: str, width: int) -> Iterator[Any]:
 
 def _closing(conclusion: Conclusion, report: str) -> Iterator[Text]:
     yield styled(conclusion.headline, style="bold")
-    answers = [a for a in (conclusion.batch, conclusion.online) if a is not None]
+    answers = conclusion.answers
     for answer in answers:
         yield styled(answer.sentence)
     if conclusion.roles is not None:
@@ -77,6 +77,8 @@ def _closing(conclusion: Conclusion, report: str) -> Iterator[Text]:
         if len(ranks) > 1:
             order = " > ".join(", ".join(names) for names in ranks)
             yield styled(f"Shown to be faster, {target}: {order}", style=QUIET)
+    if conclusion.pareto is not None:
+        yield styled(words.front(conclusion.pareto), style=QUIET)
     if conclusion.record.interrupted:
         yield styled("This study was interrupted; `--resume` continues it.")
     for line in conclusion.record.not_bought:
@@ -240,7 +242,8 @@ def html_fragment(conclusion: Conclusion) -> str:
         )
         name = f'<th scope="row" {left}>{escape(row.name)}</th>'
         lines.append(f"<tr>{name}{''.join(f'<td {right}>{escape(c)}</td>' for c in cells)}</tr>")
-    answers = [a.sentence for a in (conclusion.online, conclusion.batch) if a is not None]
+    found = (conclusion.online, conclusion.batch, conclusion.memory)
+    answers = [a.sentence for a in found if a is not None]
     said = "".join(f"<p>{escape(s)}</p>" for s in answers)
     badge = escape(conclusion.badge)
     head = f"<p><strong>{escape(conclusion.headline)}</strong><br>{escape(conclusion.subline)} {badge}</p>"

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Literal
 
 from accel.analysis import Estimate
-from accel.analysis.conclusion import Comparison, Conclusion, Online, Row, StudyRecord
+from accel.analysis.conclusion import Comparison, Conclusion, Online, Pareto, Row, StudyRecord
 from accel.analysis.guard import is_probe
 from accel.analysis.policy import said
 from accel.analysis.wording import half_width as half_width
@@ -324,7 +324,13 @@ def study_folder(record: StudyRecord) -> str:
     return "."
 
 
-def code(conclusion: Conclusion, target: Literal["batch", "online"]) -> str:
+def front(found: Pareto) -> str:
+    """The Pareto set in one sentence."""
+    axes = ", ".join(found.axes)
+    return f"Not beaten in everything at once ({axes}): {', '.join(found.names)}."
+
+
+def code(conclusion: Conclusion, target: Literal["batch", "online", "memory"]) -> str:
     """Three lines of Python that load a winner."""
     folder = study_folder(conclusion.record).replace("\\", "\\\\").replace('"', '\\"')
     return f'import accel\nstudy = accel.open_study("{folder}")\nmodel = study.best("{target}").load()'

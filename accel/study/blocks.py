@@ -118,7 +118,7 @@ def _closed(funnel: Funnel) -> bool:
 
 def _may_begin(funnel: Funnel, block: int, entrants: list[Who]) -> bool:
     """Ask the budget; a block that an earlier attempt began is finished first: half a block is half a comparison."""
-    online = funnel.record.target != "batch" and not funnel.profile.search_share
+    online = funnel.record.target in ("online", "both") and not funnel.profile.search_share
     expected_s = len(entrants) * turn_s(funnel.profile, two_runs_s(funnel), online=online)
     if _begun(funnel, block):
         return funnel.budget.allows_rest(0.0)
@@ -159,7 +159,7 @@ def _block_turns(
                 **shared,
             )
         )
-    if funnel.record.target != "online":
+    if funnel.record.target in ("batch", "both"):
         fixed = Named("fixed", {"size": best_size(funnel, name)})
         turns.append(Turn(run_id=f"{run}-batch", target="batch", scenario=Named("offline"), batching=fixed, **shared))
     # Where a phase of its own searches for the highest rate, the blocks needn't.

@@ -52,7 +52,9 @@ def _settled(funnel: Funnel) -> tuple[Entry, ...]:
     Held to by every later attempt: what the confirmations themselves say must not choose who is confirmed.
     """
     conclusion = funnel.read()
-    answers = [a for a in (conclusion.batch, conclusion.online) if a is not None and not a.keeps_baseline]
+    answers = [
+        a for a in (conclusion.batch, conclusion.online, conclusion.memory) if a is not None and not a.keeps_baseline
+    ]
     if not answers:
         return ()
     entries = []
@@ -98,7 +100,7 @@ def _confirmation_turns(funnel: Funnel, pair: int, position: int, entry: Entry, 
                 **shared,
             )
         )
-    if funnel.record.target != "online":
+    if funnel.record.target in ("batch", "both"):
         turns.append(Turn(run_id=f"{run}-batch", target="batch", scenario=Named("offline"), batching=fixed, **shared))
     # Six fresh trials at the claimed rate confirm it (rule 30); further pairs are about time and throughput alone.
     if funnel.record.target != "batch" and entry.policy is not None and entry.rate is not None and pair < FRESH:

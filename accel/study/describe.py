@@ -30,7 +30,7 @@ def describe_plan(record: StudyRecord, options: Options) -> str:
         mark = " (baseline)" if variant.name == record.baseline else ""
         mark += f"  not tried: {refusal.reason}. {refusal.next_step}".rstrip() if refusal is not None else ""
         lines.append(f"  {variant.name}{mark}: {parts}")
-    online = record.target != "batch"
+    online = record.target in ("online", "both")
     lines += ["", *_spent(options.profile, options.budget_s, online=online), "", "profiles:", *_profiles(online=online)]
     return "\n".join(lines)
 

@@ -97,7 +97,9 @@ class Funnel:
         self.record = record
         self.folder = folder
         # Without requests that arrive there is no load curve to keep time for.
-        self.profile = profile if record.target != "batch" else msgspec.structs.replace(profile, load_share=0.0)
+        self.profile = (
+            profile if record.target in ("online", "both") else msgspec.structs.replace(profile, load_share=0.0)
+        )
         self.budget = budget
         self.services = services
         self.progress = progress
@@ -132,7 +134,8 @@ class Funnel:
         chosen: list[str] = []
         if self.decisions.blocks is None:
             chosen = finalists(self)
-            tune(self, chosen)
+            if self.record.target != "memory":
+                tune(self, chosen)
             chosen = with_instances(self, chosen)
             chosen = with_knobs(self, chosen) if self.knobs else chosen
         compare(self, chosen)
@@ -161,7 +164,9 @@ class Funnel:
     def keep_artefacts(self) -> None:
         """Make the baseline's or a winner's artefact again if it is gone (a cleaned cache), so that it can be kept."""
         conclusion = self.read()
-        winners = [answer.winner for answer in (conclusion.batch, conclusion.online) if answer is not None]
+        winners = [
+            answer.winner for answer in (conclusion.batch, conclusion.online, conclusion.memory) if answer is not None
+        ]
         for name in dict.fromkeys([self.record.baseline, *winners]):
             if find_prepared(self.folder.root, name) is None:
                 self._prepared.pop(name, None)

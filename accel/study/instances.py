@@ -43,7 +43,8 @@ def with_instances(funnel: Funnel, finalists: list[str]) -> list[str]:
     It comes in addition where the budget carries one more, else in the place of the last of three or more. What is
     derived is noted with the decisions first, so that a study that resumes knows whose artefact it is.
     """
-    if funnel.record.machine.cores < 2:
+    # Each instance holds memory of its own.
+    if funnel.record.machine.cores < 2 or funnel.record.target == "memory":
         return finalists
     fix_slo(funnel)
     names = [funnel.record.baseline, *finalists]

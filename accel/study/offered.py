@@ -37,7 +37,7 @@ _WARMUP_S, _DRAIN_S, _FEWEST = 0.3, 2.0, 20
 def offer(funnel: Funnel) -> None:
     """Draw the curves of the online winner and of the original, as far as the budget goes."""
     record = funnel.record
-    if record.target == "batch" or record.slo_s is None:
+    if record.target not in ("online", "both") or record.slo_s is None:
         return
     if not record.simulated and not funnel.budget.fits(_SIMULATING_S):
         funnel.not_bought.append("the load curve")

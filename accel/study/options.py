@@ -21,7 +21,7 @@ from accel.recipe import Recipe, Slo, Variant, parse_slo, parse_variant, read, v
 from accel.study import defaults
 from accel.study.profiles import Profile, profile
 
-TARGETS = ("batch", "online", "both")
+TARGETS = ("batch", "online", "both", "memory")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     metric: Any
     slo: Slo | None
     slo_text: str
-    target: Literal["batch", "online", "both"]
+    target: Literal["batch", "online", "both", "memory"]
     accuracy_drop: float
     budget_s: float
     profile: Profile

@@ -28,7 +28,9 @@ _SHARE = 0.1
 def probe(funnel: Funnel) -> None:
     """Look at the online winner, the batch winner and the original, as far as the budget goes."""
     conclusion = funnel.read()
-    answers = [a for a in (conclusion.online, conclusion.batch) if a is not None and not a.keeps_baseline]
+    answers = [
+        a for a in (conclusion.online, conclusion.batch, conclusion.memory) if a is not None and not a.keeps_baseline
+    ]
     online = [a.winner for a in answers if a.target == "online"]
     names = dict.fromkeys([*online, *(a.winner for a in answers), *([funnel.record.baseline] if online else [])])
     for name in names:

@@ -34,7 +34,7 @@ def policy_and_rate(funnel: Funnel, name: str) -> tuple[Named, float] | None:
     """
     record = funnel.record
     times = service_times(funnel, name)
-    if record.slo_s is None or record.target == "batch" or times is None:
+    if record.slo_s is None or record.target not in ("online", "both") or times is None:
         return None
     variant = funnel.variant(name)
     asked, workers = variant.batching, variant.instances

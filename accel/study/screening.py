@@ -165,7 +165,7 @@ def _say_answer(funnel: Funnel, *, last: bool = False) -> None:
     if not last and funnel.budget.elapsed_s() < _ANSWER_AFTER_S:
         return
     conclusion = funnel.read()
-    for answer in (conclusion.batch, conclusion.online):
+    for answer in (conclusion.batch, conclusion.online, conclusion.memory):
         if answer is not None and funnel.answered.get(answer.target) != answer.winner:
             funnel.answered[answer.target] = answer.winner
             funnel.progress.best(f"screening, {answer.target}: {answer.sentence}")

@@ -30,7 +30,7 @@ _MORE = 1.05
 
 def search(funnel: Funnel) -> None:
     """Rounds until every search has what it wants or its share of the budget is spent; none in `quick`."""
-    if not funnel.profile.search_share or funnel.record.target == "batch" or funnel.record.slo_s is None:
+    if not funnel.profile.search_share or funnel.record.target not in ("online", "both") or funnel.record.slo_s is None:
         return
     entries = [e for e in funnel.decisions.blocks or () if e.policy is not None and e.rate is not None]
     with Rounds(lambda who: funnel.live(who[0], "search"), fresh=funnel.profile.fresh, rest=funnel.rest) as rounds:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from accel.analysis.conclusion import Conclusion, StudyRecord
+from accel.analysis.conclusion import Answer, Conclusion, StudyRecord
 from accel.analysis.reading import conclude
 from accel.errors import InputError
 from accel.recipe import Recipe, to_toml
@@ -48,18 +48,19 @@ class Study:
         """What the runs say."""
         return conclude(self.record, self.results, self._files.runs)
 
-    def best(self, target: Literal["batch", "online"]) -> Winner:
-        """The fastest variant that kept the accuracy (and the SLO, online), or your original.
+    def best(self, target: Literal["batch", "online", "memory"]) -> Winner:
+        """The fastest variant that kept the accuracy (and the SLO, online), or your original; for memory the smallest.
 
         Raises InputError if the study didn't look at this target.
         """
-        if target not in ("batch", "online"):
-            raise InputError(f'best() takes "batch" or "online", but got `{target}`.')
-        answer = self.conclusion.batch if target == "batch" else self.conclusion.online
+        if target not in ("batch", "online", "memory"):
+            raise InputError(f'best() takes "batch", "online" or "memory", but got `{target}`.')
+        answer: Answer | None = getattr(self.conclusion, target)
         if answer is None:
+            again = "memory" if target == "memory" else "both"
             raise InputError(
                 f"This study has no answer for `{target}`: it was made with target `{self.record.target}`, "
-                'or nothing was measured for it. Run it again with target="both".'
+                f'or nothing was measured for it. Run it again with target="{again}".'
             )
         return Winner(self, answer)
 

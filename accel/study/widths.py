@@ -19,7 +19,7 @@ def narrow_enough(funnel: Funnel, made: int) -> bool:
     profile = funnel.profile
     if profile.blocks >= profile.most_blocks:
         return made >= profile.blocks
-    targets: dict[str, tuple[Paired, ...]] = {"batch": ("batch",), "online": ("latency",)}
+    targets: dict[str, tuple[Paired, ...]] = {"batch": ("batch",), "online": ("latency",), "memory": ("latency",)}
     results = [r for r in funnel.results.values() if r.phase == "blocks" and not funnel.has_failed(r.variant.name)]
     runs, _ = load_runs(results, funnel.folder.runs)
     return all(_narrow(funnel, runs, target) for target in targets.get(funnel.record.target, ("latency", "batch")))

@@ -97,7 +97,7 @@ def keep_winners(study: Study) -> None:
     from accel.study.artefacts import find_prepared
 
     winners: dict[str, str] = {}
-    for answer in (study.conclusion.batch, study.conclusion.online):
+    for answer in (study.conclusion.batch, study.conclusion.online, study.conclusion.memory):
         if answer is None:
             continue
         prepared = find_prepared(study.folder, answer.winner)

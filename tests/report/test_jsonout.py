@@ -36,6 +36,10 @@ def test_it_is_strict_json_with_the_same_keys_always(case: str) -> None:
         "loads",
         "batching",
         "rescues",
+        "layers",
+        "memory",
+        "pareto",
+        "left",
     }
     assert data["format"] == 1
 

@@ -91,7 +91,8 @@ def colours(conclusion: Conclusion, rows: list[Row]) -> dict[str, str]:
 
 def winners(conclusion: Conclusion) -> list[str]:
     """Names of variants that won something, the online one first; the original is no winner."""
-    answers = [a for a in (conclusion.online, conclusion.batch) if a is not None and not a.keeps_baseline]
+    found = (conclusion.online, conclusion.batch, conclusion.memory)
+    answers = [a for a in found if a is not None and not a.keeps_baseline]
     return list(dict.fromkeys(a.winner for a in answers))
 
 
