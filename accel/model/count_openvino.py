@@ -23,7 +23,7 @@ def count_openvino(path: Path, example: Mapping[str, npt.NDArray[Any]] | None) -
     import openvino
 
     model = openvino.Core().read_model(str(path))
-    shaped = _fix_shapes(model, example)
+    shaped = fix_shapes(model, example)
     ops = model.get_ordered_ops()
     kinds = Counter(op.get_type_name() for op in ops)
     counts = Counts(operators={k: n for k, n in kinds.items() if k not in _PASSIVE})
@@ -39,7 +39,7 @@ def count_openvino(path: Path, example: Mapping[str, npt.NDArray[Any]] | None) -
     return counts
 
 
-def _fix_shapes(model: Any, example: Mapping[str, npt.NDArray[Any]] | None) -> bool:
+def fix_shapes(model: Any, example: Mapping[str, npt.NDArray[Any]] | None) -> bool:
     """Give every input a full shape at batch 1; False if the model refuses, then MACs stay unknown."""
     signature = from_openvino(model)
     ports = zip(model.inputs, signature.inputs, strict=True)

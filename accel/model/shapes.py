@@ -1,10 +1,10 @@
-"""Shapes of the tensors that multiply: inferred at batch 1, or seen in one run where inference doesn't get through."""
+"""Shapes and element sizes of tensors: inferred at batch 1, or seen in one run where inference doesn't get through."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,15 @@ from accel.model.types import Signature, Tensor
 from accel.samples.synthetic import example_length
 
 Shape = tuple[int, ...]
+
+
+class Laid(NamedTuple):
+    """How a tensor lies in memory: its shape, and the bits of one element."""
+
+    shape: Shape
+    bits: int
+
+
 _SMALL = 4096
 _LARGEST_RUN_BYTES = 1_500_000_000
 
@@ -26,15 +35,28 @@ def shapes_of(
 ) -> dict[str, Shape]:
     """name -> shape for weights and as many activations as can be found.
 
-    model: the graph without external data. wanted: the nodes whose inputs and outputs matter.
+    model: the graph without external data. wanted: the nodes whose first two inputs and first output matter.
     """
+    needed = [n for node in wanted for n in (*node.input[:2], node.output[0])]
+    return {name: laid.shape for name, laid in laid_out(path, model, signature, example, needed).items()}
+
+
+def laid_out(
+    path: Path,
+    model: Any,
+    signature: Signature,
+    example: Mapping[str, npt.NDArray[Any]] | None,
+    wanted: list[str],
+) -> dict[str, Laid]:
+    """name -> shape and element size; a run of the model is made only if one of the tensors `wanted` isn't inferred."""
     sizes = {t.name: sizes_of(t, signature, example) for t in signature.inputs}
-    shapes: dict[str, Shape] = {t.name: tuple(t.dims) for t in model.graph.initializer}
-    shapes |= _inferred(model, sizes)
-    missing = sorted({n for node in wanted for n in (*node.input[:2], node.output[0]) if n and n not in shapes})
+    found = {t.name: Laid(tuple(t.dims), _bits(t.data_type)) for t in model.graph.initializer}
+    found |= {t.name: Laid(sizes[t.name], 8 * np.dtype(t.dtype).itemsize) for t in signature.inputs}
+    found |= _inferred(model, sizes)
+    missing = sorted({name for name in wanted if name and name not in found})
     if missing and path.stat().st_size < _LARGEST_RUN_BYTES:
-        shapes |= _seen(path, signature, sizes, missing)
-    return shapes
+        found |= _seen(path, signature, sizes, missing)
+    return found
 
 
 def sizes_of(tensor: Tensor, signature: Signature, example: Mapping[str, npt.NDArray[Any]] | None) -> Shape:
@@ -48,7 +70,7 @@ def sizes_of(tensor: Tensor, signature: Signature, example: Mapping[str, npt.NDA
     return (lead, *rest[1:])
 
 
-def _inferred(model: Any, sizes: Mapping[str, Shape]) -> dict[str, Shape]:
+def _inferred(model: Any, sizes: Mapping[str, Shape]) -> dict[str, Laid]:
     """By onnx's own inference on a copy without the bulk of the weights, inputs fixed to `sizes`."""
     import onnx
 
@@ -69,7 +91,19 @@ def _inferred(model: Any, sizes: Mapping[str, Shape]) -> dict[str, Shape]:
         done = onnx.shape_inference.infer_shapes(light, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError):
         return {}
-    return {v.name: s for v in (*done.graph.value_info, *done.graph.output) if (s := _full(v)) is not None}
+    values = (*done.graph.value_info, *done.graph.output)
+    return {v.name: Laid(s, _bits(v.type.tensor_type.elem_type)) for v in values if (s := _full(v)) is not None}
+
+
+def _bits(kind: int) -> int:
+    """Bits of an element of an ONNX data type; text and unknown ones count as 8."""
+    from onnx import helper
+
+    try:
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind))
+    except KeyError:
+        return 8
+    return 4 if dtype.name in ("int4", "uint4", "float4_e2m1fn") else 8 * dtype.itemsize
 
 
 def _full(value: Any) -> Shape | None:
@@ -79,7 +113,7 @@ def _full(value: Any) -> Shape | None:
     return tuple(int(d.dim_value) for d in dims) if all(d.HasField("dim_value") for d in dims) else None
 
 
-def _seen(path: Path, signature: Signature, sizes: Mapping[str, Shape], names: list[str]) -> dict[str, Shape]:
+def _seen(path: Path, signature: Signature, sizes: Mapping[str, Shape], names: list[str]) -> dict[str, Laid]:
     """By one run of ONNX Runtime on ones, with the tensors in question as outputs. {} where that fails."""
     import onnx
     import onnxruntime as ort
@@ -96,4 +130,5 @@ def _seen(path: Path, signature: Signature, sizes: Mapping[str, Shape], names: l
         values = session.run(names, feed)
     except Exception:  # the runtime has no common error; without shapes MACs stay unknown, which is said
         return {}
-    return {name: tuple(np.shape(value)) for name, value in zip(names, values, strict=True)}
+    arrays = ((name, np.asarray(value)) for name, value in zip(names, values, strict=True))
+    return {name: Laid(array.shape, 8 * array.dtype.itemsize) for name, array in arrays}
