@@ -28,6 +28,7 @@ from accel.study.decisions import Decisions, Entry
 from accel.study.folder import StudyFolder
 from accel.study.instances import with_instances
 from accel.study.knob_rounds import with_knobs
+from accel.study.layers import profile_layers
 from accel.study.lengths import expected_s, fitted
 from accel.study.lengthwise import look_by_length
 from accel.study.live import Live, Turn
@@ -42,7 +43,8 @@ from accel.study.rounds import Rounds, Who
 from accel.study.scoring import Score
 from accel.study.screening import screen
 from accel.study.searching import search
-from accel.study.tuning import SIZES, finalists, tune
+from accel.study.steps import measure_steps
+from accel.study.tuning import SIZES, dismiss, finalists, tune
 
 _LEAST_LIMIT = 1e-3
 _READINGS, _COPY_BYTES_PER_S = 7, 100e6
@@ -134,6 +136,7 @@ class Funnel:
         chosen: list[str] = []
         if self.decisions.blocks is None:
             chosen = finalists(self)
+            dismiss(self, chosen)
             if self.record.target != "memory":
                 tune(self, chosen)
             chosen = with_instances(self, chosen)
@@ -141,8 +144,10 @@ class Funnel:
         compare(self, chosen)
         search(self)
         confirm(self)
+        measure_steps(self)
         probe(self)
         look_by_length(self)
+        profile_layers(self)
         offer(self)
 
     def decide(
