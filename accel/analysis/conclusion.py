@@ -54,6 +54,7 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
         None in a study made before this was kept (2026-11).
     path: the way to the winner, whose steps ran in the same rounds; () in a study made before there were such rounds.
     peaks: what this machine can do at most; cost: what one call of the source costs at least; None: not known.
+    denormals: input -> which part of its numbers lies below the smallest normal one; None: not looked at.
     """
 
     study_id: str
@@ -95,6 +96,7 @@ class StudyRecord(msgspec.Struct, frozen=True, kw_only=True):
     path: tuple[PathStep, ...] = ()
     peaks: Peaks | None = None
     cost: Cost | None = None
+    denormals: dict[str, float] | None = None
     left: dict[str, str] | None = None
 
 

@@ -180,6 +180,7 @@ class Session:
             baseline=variants[0].name,
             variants=variants,
             reference_note=_reference_note(facts, source),
+            denormals=samples.get("denormals"),
             left={},
         )
 
