@@ -16,22 +16,30 @@ from accel.plugins import Named
 from accel.recipe import Variant
 
 FOLDER = Path(__file__).with_name("defaults")
-NEEDS = ("vnni", "bf16", "samples")
-"""What an entry may need: 8-bit dot products, bfloat16 arithmetic, samples that are real."""
+NEEDS = ("vnni", "bf16", "samples", "gpu")
+"""What an entry may need: 8-bit dot products, bfloat16 arithmetic, samples that are real, an NVIDIA GPU."""
+GPU = "gpu"
+"""The order of what runs on a GPU, for every kind of model."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a default order: a variant, and what the machine or the study must have for it."""
+    """One line of a default order: a variant, and what the machine or the study must have for it.
+
+    kinds: the kinds of model it is for; empty means all.
+    """
 
     variant: Variant
     needs: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
 
 
 @cache
 def entries(kind: str) -> tuple[Entry, ...]:
     """The order for one kind of model ("convolutional", "depthwise", "transformer", "other"), unfiltered."""
     tables = _toml(kind)["variant"]
-    return tuple(Entry(variant=_variant(t), needs=tuple(t.get("needs", ()))) for t in tables)
+    return tuple(
+        Entry(variant=_variant(t), needs=tuple(t.get("needs", ())), kinds=tuple(t.get("kinds", ()))) for t in tables
+    )
 
 
 def default_variants(facts: Facts, machine: Machine, *, baseline_backend: str, synthetic: bool) -> list[Variant]:
@@ -40,11 +48,12 @@ def default_variants(facts: Facts, machine: Machine, *, baseline_backend: str, s
     Left out: what this processor would emulate, calibration on made-up inputs (ranges learned from noise say nothing),
     what starts from a form the model can't take, a second quantization, and the baseline itself.
     """
-    has = {"vnni": machine.has_vnni, "bf16": machine.has_bf16, "samples": not synthetic}
+    has = {"vnni": machine.has_vnni, "bf16": machine.has_bf16, "samples": not synthetic, "gpu": bool(machine.gpus)}
     return [
         e.variant
-        for e in entries(facts.kind)
+        for e in (*entries(GPU), *entries(facts.kind))
         if all(has[need] for need in e.needs)
+        and (not e.kinds or facts.kind in e.kinds)
         and _starts_from_a_form(e.variant, facts)
         and not (facts.quantized and _quantizes(e.variant))
         and (e.variant.compression or e.variant.backend != Named(baseline_backend))
@@ -66,7 +75,7 @@ def reference(kind: str, forms: tuple[str, ...] = ()) -> Variant:
 
 def backends() -> tuple[str, ...]:
     """The backends that some default order uses, in the order in which they are first named."""
-    kinds = sorted(p.stem for p in FOLDER.glob("*.toml") if p.stem not in ("sources", "knobs"))
+    kinds = sorted(p.stem for p in FOLDER.glob("*.toml") if p.stem not in ("sources", "knobs", GPU))
     return tuple(dict.fromkeys(e.variant.backend.name for kind in kinds for e in entries(kind)))
 
 

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from accel import plugins
+from accel.measurement.nvml import Gpu
 from accel.plugins import Named
 from accel.study import defaults
 from tests.small_models import FLAGS, facts, machine
@@ -104,3 +105,24 @@ def test_baseline_and_reference_follow_the_source(kind, forms, expected, referen
     assert defaults.baseline(kind, forms).name == expected
     assert defaults.baseline(kind, forms).backend == Named(expected)
     assert defaults.reference(kind, forms).backend == Named(expected, reference)
+
+
+def test_a_gpu_is_tried_first_and_only_where_there_is_one():
+    gpu = tuple(e.variant.name for e in defaults.entries(defaults.GPU))
+    with_gpu = msgspec.structs.replace(machine(), gpus=(Gpu(name="Test GPU"),))
+    for kind in KINDS:
+        assert not set(gpu) & {v.name for v in found(kind)}
+        given = msgspec.structs.replace(facts(kind), forms=TORCH)
+        names = [v.name for v in defaults.default_variants(given, with_gpu, baseline_backend="eager", synthetic=False)]
+        own = [n for n in names if n in gpu]
+        assert names[: len(own)] == own
+        assert ("inductor-cuda-graphs-fp8" in own) == (kind == "transformer")
+        assert names[len(own) :] == [v.name for v in found(kind)]
+
+
+def test_every_entry_for_a_gpu_needs_one_and_is_refused_without():
+    for entry in defaults.entries(defaults.GPU):
+        assert "gpu" in entry.needs
+        backend = plugins.make("compilation", entry.variant.backend)
+        assert "GPU" in backend.fits(facts(), machine()).reason
+        assert set(entry.kinds) <= set(KINDS)
