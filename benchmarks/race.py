@@ -30,11 +30,12 @@ _CALLS, _LONGEST_S = 8, 6.0
 class Side(msgspec.Struct, frozen=True, kw_only=True):
     """Who takes turns. name: part of its files' names; go: (block, role) -> one run in a fresh process.
 
-    `go` raises VariantError if it can't.
+    blocks: who takes long to start sits in the first ones alone; None: in all. `go` raises VariantError if it can't.
     """
 
     name: str
     go: Callable[[int, Role], Run]
+    blocks: int | None = None
 
 
 class Race(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +56,8 @@ class Race(msgspec.Struct, frozen=True, kw_only=True):
         """What is still to be run, in order."""
         for block in range(self.blocks):
             for side, role in self.entrants(block):
-                if not run_path(self.folder, side.name, block, role).is_file():
+                sits = side.blocks is None or block < side.blocks
+                if sits and not run_path(self.folder, side.name, block, role).is_file():
                     yield block, side, role
 
 

@@ -18,6 +18,7 @@ from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import Quality, Result, SetUp
 from benchmarks.batching.rows import Where
+from benchmarks.compression.items import recipe_module
 from benchmarks.compression.rows import Cell, Run, write
 from benchmarks.compression.sittings import Clock
 from benchmarks.knobs import knobs_part, page, table, ways
@@ -153,6 +154,15 @@ def test_a_race_that_was_cut_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(made) == len(set(made)) == 3 * 3
     assert list(race.missing()) == []
     assert len(runs_of(race, "ours")) == 6
+
+
+def test_who_starts_slowly_sits_in_the_first_blocks_alone(tmp_path: Path) -> None:
+    made: list[tuple[str, int, str]] = []
+    first, other = sides(made)
+    slow = msgspec.structs.replace(other, blocks=2)
+    go_on(Race(name="a race", folder=tmp_path, sides=(first, slow), blocks=3), Clock(1000.0), lambda _: None)
+    assert sorted(block for name, block, _ in made if name == slow.name) == [0, 1]
+    assert sorted(block for name, block, _ in made if name == first.name) == [0, 0, 1, 1, 2, 2]
 
 
 def test_a_race_without_time_makes_nothing_and_says_so(tmp_path: Path) -> None:
@@ -421,6 +431,14 @@ def test_fresh_samples_are_not_the_recipes_own() -> None:
     assert found["image"].shape == own.shape
     assert found["image"].dtype == own.dtype
     assert not (found["image"] == own).all(axis=(1, 2, 3)).any()
+
+
+def test_fresh_rows_of_the_table_lie_near_the_held_out_ones() -> None:
+    pytest.importorskip("sklearn")
+    found, own = fresh.tabular(), recipe_module("tabular").samples()
+    np.testing.assert_array_equal(found["labels"], own["labels"])
+    near = (found["X"] - own["X"]).std(0) / own["X"].std(0)
+    assert np.all((near > 0.04) & (near < 0.06))
 
 
 # --- the page --------------------------------------------------------------------------------------------------------

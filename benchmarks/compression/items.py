@@ -17,7 +17,7 @@ _MODELS = Path(__file__).parents[2] / "recipes" / "models"
 
 def lines() -> dict[str, Any]:
     """Rendered lines of text for the recogniser, six times as many as in its recipe."""
-    recipe = _recipe("ocr")
+    recipe = recipe_module("ocr")
     recipe.LINES = LINES
     found: dict[str, Any] = recipe.samples()
     return found
@@ -25,13 +25,13 @@ def lines() -> dict[str, Any]:
 
 def sentences() -> list[dict[str, Any]]:
     """Every docstring of the nine areas that the recipe draws from: some 1,800."""
-    recipe = _recipe("minilm")
+    recipe = recipe_module("minilm")
     recipe.PER_AREA = sys.maxsize
     found: list[dict[str, Any]] = recipe.samples()
     return found
 
 
-def _recipe(name: str) -> Any:
+def recipe_module(name: str) -> Any:
     """The module beside a recipe; its own imports lie in the same folder."""
     sys.path.insert(0, str(_MODELS))
     return importlib.import_module(name)

@@ -32,7 +32,7 @@ def knobs(found: Sequence[Knobs]) -> list[str]:
     """A section with a table a model, and the refusals of all."""
     parts: list[str] = []
     for one in found:
-        listed = [x for x in lines(one) if x.cell.outcome == "ready"]
+        listed = [x for x in lines(one) if x.cell.runs or x.cell.failed_runs]
         if listed:
             parts += [f"### {words.title(one.model)}", _weights(one), _table(one, listed), _said(listed)]
     if not parts:
@@ -57,7 +57,7 @@ def _table(one: Knobs, listed: Sequence[Line]) -> str:
 def _row(x: Line) -> list[str]:
     knob = f"**{x.cell.technique}**" if x.cell.technique == BASELINE else x.cell.technique
     runs_as = x.cell.effective
-    ran = "–" if runs_as is None else f"{runs_as.precision}, {runs_as.threads} threads"
+    ran = "–" if runs_as is None else f"{runs_as.precision}, {runs_as.threads} thread{'s' * (runs_as.threads != 1)}"
     outputs = words.sentence(words.outputs(x.cell)).rstrip(".")
     return [x.cell.backend, knob, _one(x, "latency"), _one(x, "batch"), outputs, ran]
 

@@ -38,7 +38,7 @@ from benchmarks.search.rows import Duel, Regret, Tried
 from benchmarks.search.study import BUDGET, finished, studied
 from benchmarks.subject import Subject, place
 
-BLOCKS = 6
+BLOCKS = 5
 _SECONDS = 1.5
 _FRESH = Path(fresh.__file__)
 _TARGETS: tuple[Timed, ...] = ("batch", "latency")
@@ -47,10 +47,18 @@ _TARGETS: tuple[Timed, ...] = ("batch", "latency")
 class Advice:
     """One recipe: its grid, its study, and the two side by side. short: as briefly as it goes, for a trial."""
 
-    def __init__(self, model: str, *, budget: str = BUDGET, blocks: int = BLOCKS, short: bool = False) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        budget: str = BUDGET,
+        blocks: int = BLOCKS,
+        targets: Sequence[Timed] = _TARGETS,
+        short: bool = False,
+    ) -> None:
         self.bench = Bench(model, place() / "search" / Path(model).stem)
         self.model, self.budget, self.blocks = self.bench.model, budget, blocks
-        self.sizes = grid.sizes_of(self.model)
+        self.sizes, self.targets = grid.sizes_of(self.model), targets
         self.seconds, self.race_s = (0.05, 0.1) if short else (grid.SECONDS, _SECONDS)
 
     def listed(self) -> list[tuple[Variant, str]]:
@@ -86,15 +94,16 @@ class Advice:
         """What is missing, as far as the time goes; True if nothing is left."""
         if studied(self.model, self.budget, clock, say) is None or not self._gridded(clock):
             return False
-        done = [self._raced(duel, clock) for duel in self.duels()]
+        done = [self._raced(duel, clock) for duel in self.duels() if duel.target in self.targets]
         return all(done)
 
     def _gridded(self, clock: Clock) -> bool:
         evaluation = len(self.bench.context.reference_ids)
-        for cell in self.cells():
-            if cell.outcome != "ready" or grid.kept(self.bench, cell, self.sizes) is not None:
-                continue
-            expected = grid.expected_s(cell, self.sizes, evaluation, self.seconds)
+        ready = [c for c in self.cells() if c.outcome == "ready"]
+        missing = [c for c in ready if grid.kept(self.bench, c, self.sizes) is None]
+        times = [grid.expected_s(c, self.sizes, evaluation, self.seconds) for c in missing]
+        say(f"{self.model}: {len(missing)} of {len(ready)} configurations to go, about {sum(times):.0f} s")
+        for cell, expected in zip(missing, times, strict=True):
             if not clock.fits(expected):
                 say(f"not measured, for want of time: {cell.variant} and more of the grid of {self.model}")
                 return False
@@ -133,7 +142,10 @@ class Advice:
     def _cell(self, target: Timed, role: str, variant: Variant) -> Cell:
         """A side of a duel under a name of its own, since both may be one variant at two sizes."""
         return self.bench.of(
-            msgspec.structs.replace(variant, name=f"{role}-{target}-{variant.name}"[:120]), role, longest_s=900.0
+            msgspec.structs.replace(variant, name=f"{role}-{target}-{variant.name}"[:120]),
+            role,
+            longest_s=900.0,
+            stale=False,
         )
 
     def _race(self, duel: Duel) -> Race:
@@ -233,6 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--longest", type=float, default=300.0, help="seconds that making one artefact may take")
     parser.add_argument("--budget", default=BUDGET, help="measure: of each study")
     parser.add_argument("--blocks", type=int, default=BLOCKS, help="measure: of pick beside best")
+    parser.add_argument("--targets", default=",".join(_TARGETS), help="measure: which picks meet the grid's best")
     parser.add_argument("--short", action="store_true", help="measure: tiny times, to try the machinery; no figures")
     parser.add_argument("--again", action="store_true", help="prepare: try once more what failed")
     parser.add_argument("--reports", type=Path, default=FOLDER, help="folder of the JSON files")
@@ -243,7 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for advice in advices(models):
             advice.prepare(longest_s=given.longest, until_s=until_s, again=given.again)
         return 0
-    all_ = advices(begun(models), budget=given.budget, blocks=given.blocks, short=given.short)
+    targets = tuple(given.targets.split(","))
+    all_ = advices(begun(models), budget=given.budget, blocks=given.blocks, targets=targets, short=given.short)
     minutes = 0.0 if given.what == "collect" else 10.0 if given.minutes is None else given.minutes
     measure(all_, minutes=minutes, reports=given.reports)
     return 0
