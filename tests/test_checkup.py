@@ -9,6 +9,7 @@ import pytest
 from accel import checkup
 from accel.checkup import BackendState, Checkup, Noise
 from accel.measurement.machine import Machine, detect
+from accel.measurement.nvml import Gpu
 from accel.result import Witness
 
 
@@ -42,7 +43,18 @@ def test_every_backend_but_the_null_one_is_looked_at() -> None:
     assert "null" not in states
     assert {"onnxruntime", "openvino"} <= set(states)
     assert states["onnxruntime"].version == "1.31.1"
-    assert not any(s.problem or s.get for s in states.values())
+    assert not any(s.problem or s.get for s in states.values() if s.name != "tensorrt")
+
+
+def test_what_needs_a_gpu_is_listed_and_not_advised_where_there_is_none() -> None:
+    states = {s.name: s for s in checkup.backends(machine(), lambda package: "not installed")}
+    assert states["tensorrt"].problem == "needs an NVIDIA GPU, and none is visible here"
+    assert states["tensorrt"].get == ""
+    here = Checkup(machine=machine(), backends=(states["tensorrt"],), noise=QUIET)
+    assert not any("tensorrt" in told for told in checkup.advice(here))
+    with_gpu = machine(gpus=(Gpu(name="Test GPU"),))
+    states = {s.name: s for s in checkup.backends(with_gpu, lambda package: "not installed")}
+    assert states["tensorrt"].get == "pip install tensorrt"
 
 
 def test_what_is_missing_says_how_to_get_it() -> None:

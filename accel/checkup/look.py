@@ -30,7 +30,7 @@ _PROBE = "import importlib, sys; importlib.import_module(sys.argv[1])"
 
 
 class BackendState(msgspec.Struct, frozen=True, kw_only=True):
-    """Can a backend run? `problem` is "" if so, else why not; `get` says how to get it."""
+    """Can a backend run? `problem` is "" if so, else why not; `get` says how to get it, if it can be got."""
 
     name: str
     runtime: str
@@ -78,8 +78,10 @@ def backends(machine: Machine, problem_of: Callable[[str], str]) -> tuple[Backen
         cls = plugins.load("compilation", name)
         if cls.runtime == "numpy":
             continue
-        problem = problem_of(cls.runtime)
-        get = MissingLibrary(cls.runtime, f"the backend `{name}`", extra=cls.extra).install if problem else ""
+        absent = getattr(cls, "needs_gpu", False) and not machine.gpus
+        problem = "needs an NVIDIA GPU, and none is visible here" if absent else problem_of(cls.runtime)
+        missing = MissingLibrary(cls.runtime, f"the backend `{name}`", extra=cls.extra)
+        get = missing.install if problem and not absent else ""
         version = machine.packages.get(cls.runtime, "")
         states.append(BackendState(name=name, runtime=cls.runtime, version=version, problem=problem, get=get))
     return tuple(states)
@@ -129,7 +131,7 @@ def abilities(machine: Machine) -> list[str]:
 
 def advice(found: Checkup) -> list[str]:
     """What to do next, the most useful first; empty if all is well."""
-    told = [f"`{b.name}` can't run: {b.problem}. Get it with: {b.get}" for b in found.backends if b.problem]
+    told = [f"`{b.name}` can't run: {b.problem}. Get it with: {b.get}" for b in found.backends if b.problem and b.get]
     told += [w.sentence for w in found.noise.witnesses if w.level != "ok"]
     if found.noise.spread > 0.1:
         told.append(
