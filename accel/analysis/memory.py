@@ -2,7 +2,8 @@
 
 What counts is the peak resident size of the measuring process while one request at a time is answered: it is read from
 the kernel (VmHWM), runtime and weights included. Against the original it is a ratio of runs of the same block, so that
-what the machine does to both falls out; its interval is the t-interval of the logarithms.
+what the machine does to both falls out; its interval is the t-interval of the logarithms,
+at least half a percent to either side.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from accel.units import show_bytes
 
 _LESS = 1.02
 """Pages are counted to the page, but what an allocator keeps differs from run to run by about a percent."""
+_FINEST = 0.005
+"""No interval is narrower: equal peaks in a few runs don't say that the next one is equal too."""
 _ENOUGH = 2
 _PHASES: tuple[Evidence, ...] = ("confirmation", "blocks", "screening")
 
@@ -60,7 +63,8 @@ def ratio(base: Sequence[Run], one: Sequence[Run]) -> tuple[Estimate, Evidence] 
         logs = [math.log(theirs[key] / ours[key]) for key in theirs.keys() & ours.keys()]
         if len(logs) >= _ENOUGH:
             mean, low, high = t_interval(logs)
-            return _estimate(math.exp(mean), math.exp(low), math.exp(high), len(logs)), phase
+            half = max((high - low) / 2, _FINEST)
+            return _estimate(math.exp(mean), math.exp(mean - half), math.exp(mean + half), len(logs)), phase
         if logs and phase == "screening":
             return _estimate(math.exp(logs[0]), None, None, 1), phase
     return None

@@ -13,7 +13,8 @@ from accel.study.budget import BudgetEnded
 from accel.study.lengths import expected_s, fitted
 from accel.study.live import Live, Turn
 from accel.study.screening import SCREEN_SIZE
-from accel.study.speeds import latency_s, throughput
+from accel.study.speeds import latency_s, memory_bytes, throughput
+from accel.units import show_bytes, show_seconds
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
@@ -23,22 +24,23 @@ _USUAL = 32
 """Beyond this, a size is tried only while the last doubling still gained something."""
 _GAINS, _FALLS = 1.03, 0.97
 _OPENING_S = 2.0
+_TOO_SLOW = 1.1
 
 
 def finalists(funnel: Funnel) -> list[str]:
     """The variants that go on: the fastest in batch and the fastest in latency by turns, among those whose guard holds.
 
-    At most `profile.finalists`, without traps and without what is slower than the baseline in both. Decided on plain
-    medians of the screening runs: these choose who is measured well, they are never printed.
+    At most `profile.finalists`, without traps and without what is slower than the baseline in both. For memory: the
+    smallest, without what is clearly slower than the baseline one at a time. Decided on plain medians of the screening
+    runs: these choose who is measured well; they are printed only as the reason of those that don't go on.
     """
-    derived = {**funnel.decisions.derived, **(funnel.decisions.knobs or {})}
-    rows = [r for r in funnel.read().rows if _may_win(r) and not (r.is_baseline or r.variant.trap or r.name in derived)]
-    rate = {r.name: throughput(funnel, f"screening-{r.name}-batch") for r in rows}
-    wait = {r.name: latency_s(funnel, f"screening-{r.name}-latency") for r in rows}
-    base = funnel.record.baseline
-    base_rate, base_wait = throughput(funnel, f"screening-{base}-batch"), latency_s(funnel, f"screening-{base}-latency")
-    by_rate, by_wait = sorted(rate, key=lambda n: -rate[n]), sorted(wait, key=lambda n: wait[n])
+    rate, wait = _speeds(funnel)
+    base_rate, base_wait = rate.pop(funnel.record.baseline), wait.pop(funnel.record.baseline)
     most = funnel.budget.finalists(funnel.profile, two_runs_s(funnel))
+    if funnel.record.target == "memory":
+        held = {name: memory_bytes(funnel, f"screening-{name}-latency") for name in wait}
+        return sorted((n for n in wait if wait[n] <= _TOO_SLOW * base_wait), key=lambda n: held[n])[:most]
+    by_rate, by_wait = sorted(rate, key=lambda n: -rate[n]), sorted(wait, key=lambda n: wait[n])
     orders = {
         "batch": by_rate,
         "online": by_wait,
@@ -49,6 +51,39 @@ def finalists(funnel: Funnel) -> list[str]:
     }
     faster = [n for n in orders[funnel.record.target] if rate[n] > base_rate or wait[n] < base_wait]
     return list(dict.fromkeys(faster))[:most]
+
+
+def _speeds(funnel: Funnel) -> tuple[dict[str, float], dict[str, float]]:
+    """Items/s and seconds one at a time by screening, of the baseline and of everyone who may go on."""
+    made = {**funnel.decisions.derived, **(funnel.decisions.knobs or {})}
+    rows = [r for r in funnel.read().rows if _may_win(r) and not (r.is_baseline or r.variant.trap or r.name in made)]
+    names = [funnel.record.baseline, *(r.name for r in rows)]
+    rate = {name: throughput(funnel, f"screening-{name}-batch") for name in names}
+    return rate, {name: latency_s(funnel, f"screening-{name}-latency") for name in names}
+
+
+def dismiss(funnel: Funnel, chosen: list[str]) -> None:
+    """Note why each of the others doesn't go on, with its screening beside the baseline's."""
+    rate, wait = _speeds(funnel)
+    base = funnel.record.baseline
+    for name in wait:
+        if name == base or name in chosen:
+            continue
+        slower = rate[name] <= rate[base] and wait[name] >= wait[base]
+        beside = (
+            f"{show_seconds(wait[name])} one at a time against {show_seconds(wait[base])} of `{base}`, "
+            f"{rate[name]:.3g} items/s against {rate[base]:.3g}"
+        )
+        if funnel.record.target == "memory":
+            mine, theirs = (show_bytes(round(m)) for m in _held(funnel, name, base))
+            beside = f"{mine} at its peak against {theirs} of `{base}`, {beside}"
+        what = "slower than the original" if slower else f"not among the {len(chosen)} that the budget could race"
+        funnel.leave(name, f"screened out as {what}: {beside}" if slower else f"screened, {what}: {beside}")
+
+
+def _held(funnel: Funnel, *names: str) -> list[float]:
+    held = [memory_bytes(funnel, f"screening-{name}-latency") for name in names]
+    return [h if math.isfinite(h) else 0.0 for h in held]
 
 
 def two_runs_s(funnel: Funnel) -> float:
