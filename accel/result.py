@@ -18,6 +18,7 @@ import msgspec
 
 from accel.compilation import DeviceTimes, Effective
 from accel.errors import InputError
+from accel.model.cost import Cost
 from accel.plugins import Named
 from accel.recipe import Variant
 
@@ -228,6 +229,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     device_times: one batch of the usual size taken apart after the run, where the engine has a device of its own.
     inputs: "same" repeats one sample, to expose caching; "unique" walks through the pool.
     numerics: what computes in which precision; null where it wasn't read, and in results of before it existed.
+    cost: what a call of this artefact costs, where compressions made it another than the source.
     recompiled: graphs that torch compiled while this run was warmed up and timed; null where it compiles nothing.
     first_calls: batch sizes that this process met since its last run, with what their first call took.
     """
@@ -257,6 +259,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float | None = None
     artefact_bytes: int | None = None
     numerics: Numerics | None = None
+    cost: Cost | None = None
     trace: str | None = None
     trace_sha256: str | None = None
     schedule_sha256: str | None = None

@@ -10,6 +10,7 @@ import msgspec
 
 from accel.analysis import layers, rescues
 from accel.analysis import wording as words
+from accel.analysis.bounds import with_rooflines
 from accel.analysis.choice import answer
 from accel.analysis.conclusion import Answer, Conclusion, Row, StudyRecord
 from accel.analysis.curves import curves
@@ -27,6 +28,7 @@ from accel.analysis.runs import Run, load_runs, of, worst
 from accel.analysis.versus import roles
 from accel.analysis.waterfall import waterfall
 from accel.compilation._profile import Layers
+from accel.model.cost import Cost
 from accel.rescue.record import Rescue
 from accel.result import Level, Result
 
@@ -83,7 +85,7 @@ def _concluded(
     batch, online = (answer(goal, raced, record, order) for goal in ("batch", "online"))
     memory = smallest_memory(raced, record)
     answers = [a for a in (online, batch, memory) if a is not None]
-    rows = tuple(k.row for k in raced.values())
+    rows = with_rooflines([k.row for k in raced.values()], record, _costs(results))
     runs = [r for k in raced.values() for r in k.runs]
     offered = loads(runs, record.simulated, p=record.slo_p, slo_s=record.slo_s)
     tuned = curves(raced.values(), record)
@@ -121,6 +123,11 @@ def _concluded(
         pareto=front,
         left={} if record.left is None else reasons(rows, record, answers, front),
     )
+
+
+def _costs(results: Sequence[Result]) -> dict[str, Cost]:
+    """Variant -> what a call of its own artefact costs, where compressions changed it."""
+    return {r.variant.name: r.cost for r in results if r.cost is not None}
 
 
 def _counts(rows: Sequence[Row]) -> dict[str, int]:

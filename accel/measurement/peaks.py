@@ -37,6 +37,7 @@ class Peaks(msgspec.Struct, frozen=True, kw_only=True):
 
     entries: one a kind and thread count. seconds: how long measuring took. env_id: of the machine it was measured on.
     missing: kind -> why it wasn't measured. caches_bytes: the cache sizes that the buffers were made for.
+    l3_count: how many L3 the usable cores have together.
     """
 
     entries: tuple[Peak, ...]
@@ -45,6 +46,7 @@ class Peaks(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     missing: dict[str, str] = {}
     caches_bytes: dict[str, int] = {}
+    l3_count: int = 1
     measured_unix_ns: int = 0
 
     def at(self, kind: PeakKind, threads: int) -> Peak | None:

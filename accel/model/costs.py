@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 import numpy.typing as npt
 
 from accel.errors import AccelError
@@ -14,19 +15,20 @@ from accel.model.layer_class import layer_class
 
 if TYPE_CHECKING:
     from accel.model.load import Model
+    from accel.samples.store import Samples
 
 Example = Mapping[str, npt.NDArray[Any]]
 
 
-def cost_of(model: Model, example: Example | None = None) -> Cost | None:
+def cost_of(model: Model, example: Example | None = None, *, convert: bool = True) -> Cost | None:
     """What one call costs; None where nothing can be counted: a function, a graph whose shapes stay unknown.
 
-    example: inputs whose lengths stand in for axes without a fixed size; None takes the model's own. Never raises for
-    a model that can't be counted: that must not cost a study.
+    example: inputs whose lengths stand in for axes without a fixed size; None takes the model's own. convert: whether
+    the ONNX form may be made for it. Never raises for a model that can't be counted: that must not cost a study.
     """
     example = model.example if example is None else example
     for form in ("onnx", "openvino", "torch"):
-        if form in model.forms or (form == "onnx" and model.has_path_to(form)):
+        if form in model.forms or (convert and form == "onnx" and model.has_path_to(form)):
             try:
                 found = _COUNTERS[form](model, example)
             except (AccelError, OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError):
@@ -34,6 +36,15 @@ def cost_of(model: Model, example: Example | None = None) -> Cost | None:
             if found is not None:
                 return found
     return None
+
+
+def typical(samples: Samples) -> Example:
+    """One sample; where lengths vary, the one of median length, since half of all requests are no longer."""
+    ids = samples.evaluation if len(samples.evaluation) else samples.calibration
+    if not samples.lengths:
+        return samples.row(int(ids[0]))
+    total = np.sum([length[ids] for length in samples.lengths.values()], axis=0)
+    return samples.row(int(ids[np.argsort(total, kind="stable")[(len(ids) - 1) // 2]]))
 
 
 def _onnx(model: Model, example: Example | None) -> Cost | None:

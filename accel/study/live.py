@@ -188,6 +188,7 @@ class Live:
                 "set_up": self.set_up,
                 "artefact_bytes": self.prepared.artefact_bytes,
                 "numerics": self.prepared.numerics,
+                "cost": self.prepared.cost,
                 "notes": (*self.prepared.notes, *reply.get("notes", ())),
                 "trace": trace.name,
                 "trace_sha256": reply["trace_sha256"],

@@ -10,15 +10,19 @@ from pathlib import Path
 
 import msgspec
 
+from accel.analysis.conclusion import StudyRecord
 from accel.measurement import affinity
-from accel.measurement.isolation import Child
+from accel.measurement.isolation import Child, ChildFailed
 from accel.measurement.machine import Machine, env_id
 from accel.measurement.peaks import Peak, Peaks
 from accel.result import write_atomically
 from accel.study.asking import ask_within
+from accel.study.budget import Budget, BudgetEnded
 from accel.study.cache import cache_root
 
 SECONDS = 15.0
+_SHARE, _LEAST_S, _STARTING_S = 0.05, 8.0, 5.0
+"""Of the budget at most; with less time than this it isn't worth it; what starting the child adds."""
 _AROUND = 2.0
 """A child that takes longer than this many times what it was told is given up."""
 
@@ -69,10 +73,27 @@ def measured(
         cores=machine.cores,
         seconds=time.monotonic() - begun,
         caches_bytes=machine.caches_bytes,
+        l3_count=_l3_count(machine),
         measured_unix_ns=time.time_ns(),
     )
     keep(found, machine)
     return found
+
+
+def with_peaks(record: StudyRecord, machine: Machine, budget: Budget, tell: Callable[[str], None]) -> StudyRecord:
+    """The record with the machine's peaks: kept ones, else measured now if that is a small part of the budget.
+
+    A study whose cost isn't known has nothing to hold against them. A child that fails leaves them unknown.
+    """
+    if record.peaks is not None or record.cost is None or record.cost.macs == 0:
+        return record
+    found = kept(machine)
+    seconds = min(SECONDS, _SHARE * budget.total_s)
+    if found is None and seconds >= _LEAST_S and budget.fits(seconds + _STARTING_S):
+        tell("the machine's peaks")
+        with contextlib.suppress(ChildFailed, BudgetEnded):
+            found = measured(machine, seconds=seconds, left_s=budget.cut_s(), tell=tell)
+    return msgspec.structs.replace(record, peaks=found)
 
 
 def keep(found: Peaks, machine: Machine) -> None:

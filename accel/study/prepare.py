@@ -17,6 +17,7 @@ from accel import plugins
 from accel.errors import VariantError
 from accel.measurement.isolation import Child, ChildFailed
 from accel.model import Source
+from accel.model.cost import Cost
 from accel.recipe import Variant
 from accel.rescue.record import Rescue
 from accel.result import Numerics, SetUp, write_atomically
@@ -38,6 +39,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     artefact_bytes: int
     notes: tuple[str, ...] = ()
     numerics: Numerics | None = None
+    cost: Cost | None = None
 
 
 class Workshop:
@@ -102,6 +104,7 @@ class Workshop:
                 artefact_bytes=folder_bytes(work / "artefact"),
                 notes=tuple(reply["notes"]),
                 numerics=msgspec.convert(reply.get("numerics"), Numerics | None),
+                cost=msgspec.convert(reply.get("cost"), Cost | None),
             )
             write_atomically(work / _ENTRY, msgspec.json.encode(prepared))
             return self._place(prepared, work, final)

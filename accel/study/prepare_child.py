@@ -23,6 +23,8 @@ from accel.measurement.outputs import load_outputs
 from accel.measurement.protocol import serve, stage
 from accel.model import Facts, Model, Signature, Source
 from accel.model.convention import write_convention
+from accel.model.cost import Cost
+from accel.model.costs import cost_of, typical
 from accel.model.identity import identity
 from accel.recipe import Variant
 from accel.result import Quality, SetUp
@@ -65,6 +67,7 @@ def inspect(command: dict[str, Any]) -> dict[str, Any]:
     return {
         "signature": msgspec.to_builtins(model.signature),
         "facts": msgspec.to_builtins(facts),
+        "cost": msgspec.to_builtins(cost_of(model, typical(samples))),
         "random_weights": bool(model.source.random_weights),
         "identity": identity(model),
         "samples": {
@@ -122,6 +125,7 @@ def prepare(command: dict[str, Any]) -> dict[str, Any]:
         "form": form,
         "notes": [*model.notes, *unread],
         "numerics": msgspec.to_builtins(numerics),
+        "cost": msgspec.to_builtins(_own_cost(variant, model, samples)),
         "set_up": msgspec.to_builtins(
             SetUp(
                 load_s=known.get("load", command["load_s"]),
@@ -132,6 +136,11 @@ def prepare(command: dict[str, Any]) -> dict[str, Any]:
             )
         ),
     }
+
+
+def _own_cost(variant: Variant, model: Model, samples: Samples) -> Cost | None:
+    """What a call costs where compressions changed the model; None for one that is run as it came."""
+    return cost_of(model, typical(samples), convert=False) if variant.compression else None
 
 
 def _model(command: dict[str, Any], samples: Samples) -> Model:

@@ -15,6 +15,7 @@ from accel.analysis.conclusion import StudyRecord
 from accel.errors import NothingMeasured
 from accel.measurement.machine import detect, env_id
 from accel.model import Facts, Signature, Source
+from accel.model.cost import Cost
 from accel.recipe import Variant
 from accel.result import Result, write_atomically
 from accel.study import defaults, missing
@@ -28,6 +29,7 @@ from accel.study.judging import Judge
 from accel.study.live import memory_limit_bytes
 from accel.study.looking import describe_source, look
 from accel.study.options import Options, as_begun, asked_variants, check_sizes, with_baseline
+from accel.study.peaks import with_peaks
 from accel.study.prepare import Prepared, Workshop
 from accel.study.reference import Reference
 from accel.study.rescuer import Rescuer, seen_before
@@ -85,6 +87,7 @@ class Session:
             Judge(self.folder, record, context, left_s=self.budget.cut_s).try_metric()
             funnel = self._funnel(record, workshop, context, reference)
             funnel.run()
+            funnel.record = with_peaks(funnel.record, self.machine, self.budget, self.progress.stage)
             funnel.keep_artefacts()
         except KeyboardInterrupt:
             interrupted = True
@@ -181,6 +184,7 @@ class Session:
             variants=variants,
             reference_note=_reference_note(facts, source),
             denormals=samples.get("denormals"),
+            cost=msgspec.convert(seen.get("cost"), Cost | None),
             left={},
         )
 

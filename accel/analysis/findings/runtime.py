@@ -1,5 +1,5 @@
 """What a runtime does with the time it takes: steps that only move numbers, operators that run by themselves, graphs
-compiled again, slow first calls, wrong answers, and how near the machine's limit it is.
+compiled again, slow first calls and wrong answers.
 
 Shares of time come from the runtime's own profiler, which slows down what it watches: they say where to look, and no
 comparison rests on them.
@@ -22,7 +22,6 @@ _SMALL = ("elementwise", "norm", "softmax", "reduce")
 _FEW = 3
 _FIRST_S, _FIRST_TIMES = 0.1, 10
 _OPENING_S, _OPENING_TIMES, _SAID_ELSEWHERE_S = 0.5, 20, 10
-_NEAR = 0.8
 _PROFILED = "Shares were taken with the runtime's profiler on, apart from the timed runs."
 
 
@@ -168,26 +167,6 @@ def _wrong(seen: Seen) -> Iterator[Finding]:
 _WRONG = "The runtime, this version of it or a setting of it computes something else than the model: try another one."
 
 
-def _near_the_peak(seen: Seen) -> Iterator[Finding]:
-    for row in _recommended(seen):
-        points = row.roofline.points if row.roofline is not None else ()
-        for point in points:
-            near = point.of_peak if point.bound == "compute" else point.of_bound
-            if near.value >= _NEAR:
-                limit = "the machine's peak" if point.bound == "compute" else f"what its {point.level.upper()} can move"
-                less = "lower-precision" if point.bound == "compute" else "more compressed"
-                yield Finding(
-                    what=f"`{row.name}` is already at {words.percent(near.value)} of {limit} "
-                    f"(batch of {point.batch}): only a smaller or {less} model will be faster.",
-                    why="No runtime and no setting can beat the arithmetic and the memory of this machine.",
-                    command="accel list quantize_static"
-                    if not row.variant.compression
-                    else "accel list prune_structured",
-                    weight=52,
-                )
-                break
-
-
 def _list(row: Row, *, compression: bool = False) -> str:
     """What shows the settings that could change it."""
     named = row.variant.compression[-1] if compression and row.variant.compression else row.variant.backend
@@ -200,5 +179,4 @@ RULES: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
     _first_calls,
     _first_slow,
     _wrong,
-    _near_the_peak,
 )
