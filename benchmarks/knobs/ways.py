@@ -23,50 +23,51 @@ CORES, HALF = "cores", "half"
 
 
 class Knob(msgspec.Struct, frozen=True, kw_only=True):
-    """A setting of a backend in words, as its fields; bf16: by the technique `lower_precision`.
+    """A setting of a backend in words, as its fields.
 
     callers: how many requests at once ("cores": one a core), for what serves several streams. images: makes sense for
-    those alone.
+    those alone. alone: isn't combined with compressions.
     """
 
     label: str
     fields: dict[str, Any] = {}
     callers: int | str = 1
-    bf16: bool = False
     images: bool = False
+    alone: bool = False
 
 
+_HALF = Knob(label="half the threads", fields={"threads": HALF})
 KNOBS: dict[str, tuple[Knob, ...]] = {
     "eager": (
         Knob(label=DEFAULT),
-        Knob(label="half the threads", fields={"threads": HALF}),
+        _HALF,
         Knob(label="channels last", fields={"channels_last": True}, images=True),
-        Knob(label="bf16", bf16=True),
+        Knob(label="bf16", fields={"precision": "bf16"}, alone=True),
     ),
     "inductor": (
         Knob(label=DEFAULT),
         Knob(label="freezing", fields={"freezing": True}),
-        Knob(label="freezing, bf16", fields={"freezing": True}, bf16=True),
+        Knob(label="freezing, bf16", fields={"freezing": True, "precision": "bf16"}, alone=True),
         Knob(label="max-autotune", fields={"mode": "max-autotune"}),
-        Knob(label="half the threads", fields={"threads": HALF}),
+        _HALF,
     ),
     "aot_inductor": (
         Knob(label=DEFAULT),
-        Knob(label="freezing", fields={"freezing": True}),
-        Knob(label="freezing, bf16", fields={"freezing": True}, bf16=True),
-        Knob(label="half the threads", fields={"threads": HALF}),
+        Knob(label="no freezing", fields={"freezing": False}, alone=True),
+        Knob(label="bf16", fields={"precision": "bf16"}, alone=True),
+        _HALF,
     ),
     "onnxruntime": (
         Knob(label=DEFAULT),
-        Knob(label="half the threads", fields={"threads": HALF}),
+        _HALF,
         Knob(label="no spinning", fields={"spinning": False}),
         Knob(label="graph level basic", fields={"optimization": "basic"}),
-        Knob(label="graph level none", fields={"optimization": "none"}),
+        Knob(label="graph level none", fields={"optimization": "none"}, alone=True),
         Knob(label="operators side by side", fields={"inter_threads": CORES}),
     ),
     "openvino": (
         Knob(label=DEFAULT),
-        Knob(label="half the threads", fields={"threads": HALF}),
+        _HALF,
         Knob(label="hint throughput", fields={"hint": "throughput"}, callers=CORES),
         Knob(label="a stream a core", fields={"streams": CORES}, callers=CORES),
         Knob(label="precision auto", fields={"precision": "auto"}),
@@ -109,9 +110,8 @@ def variant_of(backend: str, knob: Knob, cores: int, compression: tuple[Named, .
     sized = {CORES: cores, HALF: max(1, cores // 2)}
     fields = {k: sized.get(v, v) if isinstance(v, str) else v for k, v in knob.fields.items()}
     callers = sized[knob.callers] if isinstance(knob.callers, str) else knob.callers
-    chain = (*compression, Named("lower_precision", {"dtype": "bf16"})) if knob.bf16 else compression
     named = plugins.parse("compilation", Named(backend, fields))
-    parsed = tuple(plugins.parse("compression", c) for c in chain)
+    parsed = tuple(plugins.parse("compression", c) for c in compression)
     name = variant_name(parsed, named, callers)
     return Variant(name=name, backend=named, compression=parsed, instances=callers)
 

@@ -24,7 +24,7 @@ from accel.study.screening import allowed
 from benchmarks.compression.bench import Bench
 from benchmarks.compression.rows import Cell, Run
 from benchmarks.compression.sittings import as_run
-from benchmarks.knobs.ways import BACKENDS, KNOBS, PAIR, same, variant_of, variants
+from benchmarks.knobs.ways import BACKENDS, DEFAULT, KNOBS, same, variant_of, variants
 from benchmarks.search.rows import Tried
 
 MODELS = ("digits", "minilm", "ocr", "tabular", "resnet50", "bert_base")
@@ -48,8 +48,6 @@ COMPRESSIONS: dict[str, tuple[tuple[Named, ...], ...]] = {
 """By backend, beside none."""
 LEFT_OUT = ("max-autotune",)
 """Knobs that the grid does without: this one takes minutes to make."""
-ALONE = ("graph level none",)
-"""Knobs that aren't combined with compressions, which rest on a rewritten graph."""
 SECONDS = 0.6
 _WARM_CALLS, _WARM_S = 3, 0.2
 _LEAST_CALLS = 3
@@ -71,19 +69,15 @@ def _of_backend(backend: str, cores: int, *, images: bool) -> Iterator[tuple[Var
         if label in LEFT_OUT:
             continue
         yield variant, label
-        for chain in () if label in ALONE else COMPRESSIONS.get(backend, ()):
+        knob = knobs.get(label)
+        for chain in COMPRESSIONS.get(backend, ()):
             words = "+".join(one.name for one in chain)
-            if label == PAIR:
-                parent = variant_of(backend, knobs["as it comes"], cores, chain)
-                yield from (
-                    (v, f"{words}, {PAIR}") for v in derived(parent, cores) if v.instances == 2 and not _streams(v)
-                )
-            elif not knobs[label].bf16:
-                yield variant_of(backend, knobs[label], cores, chain), f"{words}, {label}"
-
-
-def _streams(variant: Variant) -> bool:
-    return "streams" in variant.backend.fields
+            if knob is None:
+                parent = variant_of(backend, knobs[DEFAULT], cores, chain)
+                pair = next(v for v in derived(parent, cores) if v.instances == 2)
+                yield pair, f"{words}, {label}"
+            elif not knob.alone:
+                yield variant_of(backend, knob, cores, chain), f"{words}, {label}"
 
 
 def sizes_of(model: str) -> tuple[int, ...]:

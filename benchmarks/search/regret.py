@@ -30,7 +30,7 @@ from benchmarks.compression.rows import Cell, Timed, load, write
 from benchmarks.compression.sittings import Clock
 from benchmarks.compression.table import say
 from benchmarks.knobs.rows import FOLDER
-from benchmarks.knobs.ways import same
+from benchmarks.knobs.ways import BACKENDS, same
 from benchmarks.race import Race, go_on, of_accel, runs_of
 from benchmarks.search import fresh, grid
 from benchmarks.search.picks import best_of, pick_of, times_of
@@ -68,9 +68,9 @@ class Advice:
         images = any(len(tensor.shape) == 4 for tensor in record.signature.inputs)
         return grid.configurations(usable_cores(), baseline, images=images)
 
-    def prepare(self, *, longest_s: float, until_s: float, again: bool = False) -> None:
-        """Every artefact of the grid, and the reference answers to the fresh samples."""
-        listed = self.listed()
+    def prepare(self, *, longest_s: float, until_s: float, backends: Sequence[str], again: bool = False) -> None:
+        """Every artefact of the grid, or of some backends, and the reference answers to the fresh samples."""
+        listed = [(v, label) for v, label in self.listed() if label == "baseline" or v.backend.name in backends]
         say(f"{self.model}: {len(self.bench.refused(listed))} of {len(listed)} configurations are refused")
         for variant, label in listed:
             if time.perf_counter() > until_s:
@@ -247,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--blocks", type=int, default=BLOCKS, help="measure: of pick beside best")
     parser.add_argument("--targets", default=",".join(_TARGETS), help="measure: which picks meet the grid's best")
     parser.add_argument("--short", action="store_true", help="measure: tiny times, to try the machinery; no figures")
+    parser.add_argument("--backends", default=",".join(BACKENDS), help="prepare: those alone")
     parser.add_argument("--again", action="store_true", help="prepare: try once more what failed")
     parser.add_argument("--reports", type=Path, default=FOLDER, help="folder of the JSON files")
     given = parser.parse_args(arguments)
@@ -254,7 +255,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.what == "prepare":
         until_s = time.perf_counter() + 60 * (math.inf if given.minutes is None else given.minutes)
         for advice in advices(models):
-            advice.prepare(longest_s=given.longest, until_s=until_s, again=given.again)
+            chosen = given.backends.split(",")
+            advice.prepare(longest_s=given.longest, until_s=until_s, backends=chosen, again=given.again)
         return 0
     targets = tuple(given.targets.split(","))
     all_ = advices(begun(models), budget=given.budget, blocks=given.blocks, targets=targets, short=given.short)
