@@ -77,10 +77,10 @@ def inverted(ratio: Estimate) -> Estimate:
 def percent(value: float) -> str:
     """A share or a change: `4 %`, `0.5 %`, `12 %`.
 
-    >>> percent(0.04), percent(0.005), percent(0.123)
-    ('4 %', '0.5 %', '12 %')
+    >>> percent(0.04), percent(0.005), percent(0.123), percent(0.0999)
+    ('4 %', '0.5 %', '12 %', '10 %')
     """
-    return f"{100 * value:.1g} %" if abs(value) < 0.1 else f"{100 * value:.0f} %"
+    return f"{100 * value:.1g} %" if abs(value) < 0.095 else f"{100 * value:.0f} %"
 
 
 def points(value: float) -> str:

@@ -117,6 +117,7 @@ def _variant(conclusion: Conclusion, name: str) -> list[str]:
     lines += [f"backend: {row.variant.backend}"]
     lines += [f"compression: {', '.join(str(c) for c in row.variant.compression)}"] if row.variant.compression else []
     lines += _ran(row) + _cost(row) + _scored(row) + _computes(row)
+    lines += _spends(conclusion, row)
     lines += _rescue(conclusion, row)
     lines += [f"note: {note}" for note in row.notes]
     return lines + (["", "the end of its log:", *row.log_tail.splitlines()] if row.log_tail else [])
@@ -145,6 +146,12 @@ def _computes(row: Row) -> list[str]:
     from accel.report.numerics import told
 
     return [] if row.numerics is None else told(row.numerics)
+
+
+def _spends(conclusion: Conclusion, row: Row) -> list[str]:
+    from accel.report.layers import told
+
+    return [line for one in conclusion.layers if one.variant == row.name for line in told(one)]
 
 
 def _cost(row: Row) -> list[str]:

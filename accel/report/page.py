@@ -17,6 +17,7 @@ from accel.report import draw, everything, rescues, words
 from accel.report.charts import Traces
 from accel.report.environment import environment
 from accel.report.first_screen import first_screen
+from accel.report.layers import section
 from accel.report.numerics import parts
 from accel.report.quiet import quiet
 from accel.report.roles import versus
@@ -80,6 +81,7 @@ def render(conclusion: Conclusion, traces: Traces | None = None, results: Sequen
         "table": everything.table(conclusion),
         "versus": versus(conclusion),
         "numerics": parts(conclusion),
+        "layers": section(conclusion),
         "groups": everything.groups(conclusion),
         "troubles": everything.troubles(conclusion),
         "front": words.front(conclusion.pareto) if conclusion.pareto is not None else "",
