@@ -55,7 +55,7 @@ def _items(runs: Sequence[Run]) -> Estimate | None:
 
 def _idle(runs: Sequence[Run]) -> tuple[tuple[float, Estimate], ...]:
     """Median seconds of a lone call by the pause before it, the shortest pause first; () where nobody looked."""
-    looks = [r for r in runs if r.result.phase == "measure" and r.result.inputs == "unique"]
+    looks = [r for r in runs if r.result.phase == "measure" and r.result.inputs == "unique" and not r.keeps_denormals]
     by_gap = by_key(looks, _gap_s)
     found = [(gap_s, median_of([r.latency_s for r in group])) for gap_s, group in by_gap.items()]
     shown = tuple((gap_s, e) for gap_s, e in found if e is not None)

@@ -62,6 +62,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Requests a second a server run was asked for."""
         return float(self.result.scenario.fields.get("rate", 0.0)) if self.result.scenario else 0.0
 
+    @property
+    def keeps_denormals(self) -> bool:
+        """Whether it was made to see what it costs to keep denormal numbers, and so belongs to no other group."""
+        effective = self.result.effective
+        return effective is not None and effective.detail.get("denormals") == "kept"
+
 
 def load_runs(results: Iterable[Result], folder: Path) -> tuple[list[Run], dict[str, list[str]]]:
     """The runs with a readable trace, sorted by run id, and notes by variant on those without."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from accel.measurement import cgroup
-from accel.measurement.topology import Topology, online, shown, topology
+from accel.measurement.topology import Topology, online, topology
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """What libraries read once, while they are imported, to size their pools."""
@@ -65,23 +65,9 @@ def shares(cores: Cores, count: int, siblings: Sequence[Cores] = ()) -> tuple[Co
 
 
 def limit(root: Path = cgroup.ROOT) -> str:
-    """`limited` for the calling thread."""
+    """Why the calling thread may use fewer cores than the machine has processors, in words; "" if it may use all."""
     processors = len(online(root)) or os.cpu_count() or 1
-    return limited(cgroup.usable_cores(root), processors, cgroup.quota_cores(root), cgroup.allowed(root))
-
-
-def limited(cores: int, processors: int, quota: float | None, allowed: Cores | None) -> str:
-    """Why fewer cores are used than the machine has processors, in words; "" if all of them are.
-
-    >>> limited(1, 2, 0.5, (0, 1)), limited(2, 2, None, (0, 1))
-    ('1 of 2 processors: a CPU quota of 0.5 cores', '')
-    """
-    reasons = []
-    if quota is not None and quota < processors:
-        reasons.append(f"a CPU quota of {quota:g} core{'' if quota == 1 else 's'}")
-    if allowed and len(allowed) < processors:
-        reasons.append(f"affinity to processor{'' if len(allowed) == 1 else 's'} {shown([allowed])} alone")
-    return f"{cores} of {processors} processors: {' and '.join(reasons)}" if reasons else ""
+    return cgroup.limited(cgroup.usable_cores(root), processors, cgroup.quota_cores(root), cgroup.allowed(root))
 
 
 def pin(cores: Cores) -> None:

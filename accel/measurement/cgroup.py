@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path("/")
@@ -134,3 +134,36 @@ def usable_cores(root: Path = ROOT) -> int:
     affinity = len(allowed(root)) or os.cpu_count() or 1
     quota = quota_cores(root)
     return max(1, affinity if quota is None else min(affinity, math.floor(quota)))
+
+
+def limited(cores: int, processors: int, quota: float | None, allowed: tuple[int, ...] | None) -> str:
+    """Why fewer cores are used than the machine has processors, in words; "" if all of them are.
+
+    >>> limited(1, 2, 0.5, (0, 1)), limited(2, 2, None, (0, 1))
+    ('1 of 2 processors: a CPU quota of 0.5 cores', '')
+    """
+    reasons = []
+    if quota is not None and quota < processors:
+        reasons.append(f"a CPU quota of {quota:g} core{'' if quota == 1 else 's'}")
+    if allowed and len(allowed) < processors:
+        reasons.append(f"affinity to processor{'' if len(allowed) == 1 else 's'} {shown([allowed])} alone")
+    return f"{cores} of {processors} processors: {' and '.join(reasons)}" if reasons else ""
+
+
+def shown(groups: Iterable[tuple[int, ...]]) -> str:
+    """Groups of processors as the kernel would list them.
+
+    >>> shown([(0, 1, 2, 8), (3,)])
+    '0-2,8 | 3'
+    """
+    return " | ".join(_listed(group) for group in groups)
+
+
+def _listed(cpus: tuple[int, ...]) -> str:
+    spans: list[list[int]] = []
+    for cpu in sorted(cpus):
+        if spans and cpu == spans[-1][1] + 1:
+            spans[-1][1] = cpu
+        else:
+            spans.append([cpu, cpu])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)

@@ -61,6 +61,11 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     affinity: tuple[int, ...] | None = None
 
     @property
+    def limited(self) -> str:
+        """Why `cores` is less than the machine has processors, in words; "" if nothing takes any away."""
+        return cgroup.limited(self.cores, self.logical_cpus, self.quota_cores, self.affinity)
+
+    @property
     def has_avx2(self) -> bool:
         """True if 256-bit integer vectors are an instruction here, without which int8 falls back to slow code."""
         return "avx2" in self.flags

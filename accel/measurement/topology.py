@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from accel.measurement.cgroup import ROOT, parse_cpus, read
+from accel.measurement.cgroup import ROOT, parse_cpus, read, shown
 
 Cpus = tuple[int, ...]
 """Numbers of logical processors, ascending."""
@@ -55,6 +55,11 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
             parts.append(f"{len(self.kinds)} kinds of core ({shown(self.kinds)})")
         return ", ".join(parts)
 
+    @staticmethod
+    def listed(groups: Iterable[Cpus]) -> str:
+        """Groups of processors in words ("0-2,8 | 3")."""
+        return shown(groups)
+
     def sharing(self, cpus: Iterable[int]) -> tuple[Cpus, ...]:
         """The cores of which two or more of these processors are threads."""
         wanted = set(cpus)
@@ -66,25 +71,6 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
         wanted = set(cpus)
         known = {cpu for core in self.siblings for cpu in core}
         return sum(1 for core in self.siblings if wanted & set(core)) + len(wanted - known)
-
-
-def shown(groups: Iterable[Cpus]) -> str:
-    """Groups of processors as the kernel would list them.
-
-    >>> shown([(0, 1, 2, 8), (3,)])
-    '0-2,8 | 3'
-    """
-    return " | ".join(_listed(group) for group in groups)
-
-
-def _listed(cpus: Cpus) -> str:
-    spans: list[list[int]] = []
-    for cpu in sorted(cpus):
-        if spans and cpu == spans[-1][1] + 1:
-            spans[-1][1] = cpu
-        else:
-            spans.append([cpu, cpu])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
 
 
 def _plural(word: str, count: int) -> str:

@@ -68,11 +68,12 @@ def test_affinity_and_quota_count_both(tmp_path: Path) -> None:
     )
     machine = detect(root)
     assert (machine.cores, machine.quota_cores, machine.affinity) == (1, 1.5, (0, 4, 5))
+    assert machine.limited.startswith("1 of ")
 
 
 def test_nothing_is_said_where_nothing_limits(tmp_path: Path) -> None:
     assert affinity.limit(write(INTEL_SMT | quota_v2(8.0), tmp_path)) == ""
-    assert affinity.limited(8, 8, None, None) == ""
+    assert cgroup.limited(8, 8, None, None) == ""
 
 
 def test_a_processor_of_which_nothing_is_known_is_a_core_of_its_own(tmp_path: Path) -> None:

@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from accel.analysis.batch_curve import BatchCurve
 from accel.analysis.conclusion import Answer, Finding, Row, StudyRecord
-from accel.analysis.findings import batching, load, machine, numerics, rescues, roofline, runtime, study, variants
+from accel.analysis.findings import (
+    batching,
+    hardware,
+    load,
+    machine,
+    numerics,
+    rescues,
+    roofline,
+    runtime,
+    study,
+    variants,
+)
 from accel.analysis.findings.seen import Seen
 from accel.analysis.load_curve import LoadPoint
 from accel.analysis.paired import Floor, Paired
@@ -42,7 +53,7 @@ def findings(
         rescues=tuple(rescued),
         layers=tuple(layers),
     )
-    themes = (variants, rescues, numerics, runtime, roofline, machine, load, batching, study)
+    themes = (variants, rescues, numerics, runtime, roofline, machine, hardware, load, batching, study)
     found = [f for theme in themes for rule in theme.RULES for f in rule(seen)]
     unique = {f.what: f for f in sorted(found, key=lambda f: (f.weight, f.what))}
     return tuple(sorted(unique.values(), key=lambda f: (-f.weight, f.what)))

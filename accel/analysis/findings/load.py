@@ -10,7 +10,7 @@ import numpy as np
 from accel.analysis.comparison import MIN_EFFECTS
 from accel.analysis.conclusion import Finding
 from accel.analysis.estimates import t_interval
-from accel.analysis.findings.seen import Seen, again
+from accel.analysis.findings.seen import Seen, again, looks
 from accel.analysis.percentiles import quantile, quantile_interval, required
 from accel.analysis.runs import Run
 from accel.units import show_seconds
@@ -65,9 +65,9 @@ def _too_few(seen: Seen) -> Iterator[Finding]:
 def _paused(seen: Seen) -> Iterator[Finding]:
     """Trap 33: requests that come one by one find sleeping threads and cold caches."""
     for name in dict.fromkeys((*seen.winners, seen.record.baseline)):
-        looks = _looks(seen, name)
-        tight = [r for r in looks if _gap_s(r) == 0 and r.result.inputs == "unique"]
-        slower = [(r, s) for r in looks if _gap_s(r) > 0 and (s := _slow_down(tight, r)) is not None]
+        mine = looks(seen.runs, name)
+        tight = [r for r in mine if _gap_s(r) == 0 and r.result.inputs == "unique"]
+        slower = [(r, s) for r in mine if _gap_s(r) > 0 and (s := _slow_down(tight, r)) is not None]
         if not slower:
             continue
         run, (ratio, low, high) = max(slower, key=lambda found: found[1][1])
@@ -78,7 +78,7 @@ def _paused(seen: Seen) -> Iterator[Finding]:
             what=f"At {rate:.2g} requests/s each call of {who} takes {ratio:.2g}× [{low:.2g}–{high:.2g}] as long as in "
             f"a tight loop: p50 is {show_seconds(alone_s)} there, not {show_seconds(loop_s)}.",
             why="Threads sleep and caches get cold between calls; latencies from a tight loop flatter a quiet server.",
-            command="",
+            command=f"accel list {mine[0].result.variant.backend.name}  # what it says of threads that wait",
             weight=51 if name != seen.record.baseline else 28,
         )
 
@@ -86,8 +86,8 @@ def _paused(seen: Seen) -> Iterator[Finding]:
 def _repeated(seen: Seen) -> Iterator[Finding]:
     """Rule 5: faster on the same input again and again means that answers, or parts of them, are remembered."""
     for name in seen.winners:
-        looks = [r for r in _looks(seen, name) if _gap_s(r) == 0]
-        found = cached(looks, _CACHED * math.log1p(MIN_EFFECTS.get(seen.record.profile, 0.03)))
+        tight = [r for r in looks(seen.runs, name) if _gap_s(r) == 0]
+        found = cached(tight, _CACHED * math.log1p(MIN_EFFECTS.get(seen.record.profile, 0.03)))
         if found is not None:
             ratio, low, high = found
             yield Finding(
@@ -123,15 +123,6 @@ def _slow_down(tight: Sequence[Run], run: Run) -> tuple[float, float, float] | N
         return None
     low, high = float(ours[0] or 0.0) / float(theirs[1] or 1.0), float(ours[1] or 0.0) / theirs[0]
     return (run.median_s / quantile(loops, 0.5), low, high) if low > _CLEARLY else None
-
-
-def _looks(seen: Seen, name: str) -> list[Run]:
-    """The closer looks beside the race."""
-    return [
-        r
-        for r in seen.runs
-        if r.result.variant.name == name and r.result.target is None and r.result.phase == "measure"
-    ]
 
 
 def _gap_s(run: Run) -> float:

@@ -184,19 +184,6 @@ def _drift(seen: Seen) -> Iterator[Finding]:
     )
 
 
-def _quota(seen: Seen) -> Iterator[Finding]:
-    """W2: the processor quota of the container held runs up."""
-    held = [w for r in seen.results for w in r.witnesses if w.id == "W2" and w.level != "ok"]
-    if held:
-        worst = max(held, key=lambda w: w.value)
-        yield Finding(
-            what=f"The processor quota of this container held {len(held)} runs up: {_cited(worst)}.",
-            why="Runtimes start a thread for each processor they see, not for each they may use; tails get long.",
-            command="accel list onnxruntime  # its field `threads`",
-            weight=63 if worst.level != "warn" else 40,
-        )
-
-
 def _steady(seen: Seen) -> Iterator[Finding]:
     """W10: a run whose service times never settled says little about the next minute."""
     for name in (*seen.winners, seen.record.baseline):
@@ -260,7 +247,6 @@ RULES: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
     _sensitivity,
     _floor,
     _drift,
-    _quota,
     _steady,
     _answers,
     _modes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -46,6 +46,18 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def at_s(self, unix_ns: int) -> float:
         """Seconds since the study began."""
         return (unix_ns - self.record.created_unix_ns) * 1e-9
+
+
+def looks(runs: Sequence[Run], name: str, *, kept: bool = False) -> list[Run]:
+    """The closer looks at a variant beside the race; `kept`: those at what keeping denormals costs, else the others."""
+    return [
+        r
+        for r in runs
+        if r.result.variant.name == name
+        and r.result.target is None
+        and r.result.phase == "measure"
+        and r.keeps_denormals == kept
+    ]
 
 
 def sentence(text: str) -> str:
