@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from accel.compilation import Arrays, Refusal
 from accel.compilation._artefact import Artefact, script_head
+from accel.compilation._compiler import missing_header
 from accel.compilation._cuda import on_cpu
 from accel.errors import VariantError
 
@@ -61,6 +62,9 @@ def explain_torch(error: BaseException, doing: str) -> VariantError:
     """A VariantError with the one line of torch's error that tells something."""
     if isinstance(error, VariantError):
         return error
+    missing = missing_header(str(error))
+    if missing is not None:
+        return VariantError(f"torch failed while {doing}: {missing.reason}.", missing.next_step)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = next((x for x in lines if re.search(r"Error|error:|must|expected|not supported", x)), (lines or [""])[0])
     return VariantError(f"torch failed while {doing}: {type(error).__name__}: {telling[:300]}", "Try another backend.")

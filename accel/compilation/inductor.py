@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -16,6 +13,7 @@ import numpy.typing as npt
 
 from accel.compilation import Arrays, Effective, Engine, Refusal, threads_or
 from accel.compilation._artefact import Artefact, check_inputs
+from accel.compilation._compiler import cache_in, compiler, kernels, no_compiler
 from accel.compilation._cuda import torch_build, torch_refusal
 from accel.compilation._torch import (
     Direct,
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from accel.measurement.machine import Machine
     from accel.model import Facts, Model
 
-_COMPILERS = ("g++", "clang++", "c++")
 _CACHE = "inductor"
 
 
@@ -78,11 +75,8 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
     def fits(self, facts: Facts, machine: Machine) -> Refusal | None:
-        if compiler() is None:
-            return Refusal(
-                "torch.compile needs a C++ compiler, and there is none on the PATH.",
-                "Install one (Debian: apt-get install g++), or set CXX.",
-            )
+        if (refusal := no_compiler("torch.compile")) is not None:
+            return refusal
         if self.device == "cuda":
             return torch_refusal(machine, self.precision, torch_build())
         if self.mode == "reduce-overhead":
@@ -122,7 +116,7 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         try:
             # A precompiled header's path is part of each kernel's key, and artefacts are moved once they are done.
             settings = torch._inductor.config.patch(cpp_cache_precompile_headers=False, compile_threads=1)
-            with _cache_in(folder / _CACHE), settings:
+            with cache_in(folder / _CACHE), settings:
                 engine.warm_up(load_example(folder), folder / _CACHE)
         except Exception as error:
             engine.close()
@@ -132,7 +126,7 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def _open_on_gpu(self, form: Any, artefact: Artefact, folder: Path) -> Engine:
         from accel.compilation._inductor_cuda import open_compiled
 
-        with _cache_in(folder / _CACHE):
+        with cache_in(folder / _CACHE):
             return open_compiled(
                 form,
                 artefact,
@@ -162,30 +156,6 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             prepare += 'compiled = model\n\n\ndef model(*tensors):\n    with torch.autocast("cpu", torch.bfloat16):\n'
             prepare += "        return compiled(*tensors)\n"
         return script(folder, prepare, "model(*tensors)")
-
-
-def compiler() -> str | None:
-    """The C++ compiler that inductor will find: CXX, or the first usual one on the PATH."""
-    asked = os.environ.get("CXX")
-    return next((found for name in ((asked,) if asked else _COMPILERS) if (found := shutil.which(name))), None)
-
-
-def _kernels(cache: Path) -> int:
-    """Compiled kernels; libraries without `.main` only ask the compiler which instructions it knows."""
-    return sum(1 for _ in cache.rglob("*.main.so"))
-
-
-@contextmanager
-def _cache_in(folder: Path) -> Iterator[None]:
-    before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)
-        else:
-            os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
 
 
 class InductorEngine:
@@ -221,11 +191,11 @@ class InductorEngine:
 
         `effective` then says how many kernels had to be compiled because the cache didn't hold them.
         """
-        before = _kernels(cache)
+        before = kernels(cache)
         for rows in self.sizes or (1, 2):
             for _ in range(2):
                 self._called(self._tensors(fewer(example, rows), mark=True))
-        detail = {**self.effective.detail, "kernels compiled while opening": str(_kernels(cache) - before)}
+        detail = {**self.effective.detail, "kernels compiled while opening": str(kernels(cache) - before)}
         self.effective = msgspec.structs.replace(self.effective, detail=detail)
 
     def _tensors(self, inputs: Mapping[str, npt.NDArray[Any]], *, mark: bool = False) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _inductor(engine: Any, model: Model, folder: Path, asked: Asked) -> Numerics
     return numerics(model.as_form("torch"), asked)
 
 
-_READERS = {"onnxruntime": _onnxruntime, "openvino": _openvino, "inductor": _inductor}
+_READERS = {"onnxruntime": _onnxruntime, "openvino": _openvino, "inductor": _inductor, "aot_inductor": _inductor}
 
 
 def one_item(model: Model) -> Arrays | None:

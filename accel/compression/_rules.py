@@ -22,9 +22,25 @@ def already_quantized(facts: Facts) -> Refusal | None:
     return None
 
 
+def trees(facts: Facts) -> Refusal | None:
+    """Trees compare numbers with thresholds; no weight multiplies anything that could be in fewer bits."""
+    if facts.kind == "trees":
+        return Refusal(
+            "An ensemble of trees compares numbers with thresholds and multiplies nothing, so there is nothing to "
+            "quantize or prune.",
+            "Leave the compression out; fewer or shallower trees, fitted anew, are smaller and faster.",
+        )
+    return None
+
+
 def form_for(target: str) -> str:
     """The form in which a backend's own quantizers take a model and leave it; the ONNX graph where it has none."""
-    return {"openvino": "openvino", "inductor": "torch"}.get(target, "onnx")
+    return {"openvino": "openvino", "inductor": "torch"}.get(tools_for(target), "onnx")
+
+
+def tools_for(target: str) -> str:
+    """The backend whose quantizers serve `target`; compiled ahead of time or while opening, the module is the same."""
+    return {"aot_inductor": "inductor"}.get(target, target)
 
 
 def missing(package: str, what: str, install: str) -> Refusal | None:

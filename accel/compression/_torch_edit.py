@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 
 from accel.compilation import Refusal
-from accel.compression._rules import already_quantized
+from accel.compression._rules import already_quantized, trees
 from accel.errors import VariantError
 
 if TYPE_CHECKING:
     from accel.model import Facts, Model
 
-TARGETS = ("onnxruntime", "openvino", "eager", "inductor")
+TARGETS = ("onnxruntime", "openvino", "eager", "inductor", "aot_inductor")
 """Backends that can run a torch module, directly or through the ONNX form made of it."""
 FROM_MODULE = "Give the torch module itself: a factory `file.py:function` that returns it."
 
@@ -42,6 +42,8 @@ def at_least_one(name: str, value: int | None) -> None:
 
 def refused(facts: Facts, target: str, name: str) -> Refusal | None:
     """Why `name` can't change this model for this backend, or None."""
+    if refusal := trees(facts):
+        return refusal
     if target not in TARGETS:
         return Refusal(
             f"`{name}` changes the layers of a torch module, and the backend `{target}` doesn't run what comes of it.",

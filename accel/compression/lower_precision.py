@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import msgspec
 
 from accel.compilation import Refusal
+from accel.compression._rules import trees
 
 if TYPE_CHECKING:
     from accel.measurement.machine import Machine
     from accel.model import Facts, Model
     from accel.samples import Samples
 
-_FORMS = {"openvino": ("openvino",), "eager": ("torch",), "inductor": ("torch",)}
+_FORMS = {"openvino": ("openvino",), "eager": ("torch",), "inductor": ("torch",), "aot_inductor": ("torch",)}
 
 
 class LowerPrecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +34,8 @@ class LowerPrecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return self.reads(target)[0]
 
     def fits(self, facts: Facts, machine: Machine, target: str) -> Refusal | None:
+        if refusal := trees(facts):
+            return refusal
         if target == "onnxruntime":
             return _onnxruntime(self.dtype)
         if target not in _FORMS:

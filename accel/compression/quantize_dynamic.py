@@ -19,7 +19,7 @@ from accel.compression._graph import (
     save,
 )
 from accel.compression._processor import forms_here
-from accel.compression._rules import already_quantized, foreign, form_for, missing
+from accel.compression._rules import already_quantized, foreign, form_for, missing, tools_for, trees
 from accel.errors import VariantError
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ class QuantizeDynamic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return self.reads(target)[0]
 
     def fits(self, facts: Facts, machine: Machine, target: str) -> Refusal | None:
-        own = _OWN_FIELDS.get(target)
+        if refusal := trees(facts):
+            return refusal
+        own = _OWN_FIELDS.get(tools_for(target))
         if own is None:
             return Refusal(
                 f"There is no dynamic quantizer for the backend `{target}`{_why(target)}.",
@@ -68,7 +70,7 @@ class QuantizeDynamic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             already_quantized(facts)
             or foreign(self, own, f"the dynamic quantizer of `{target}`")
             or self._nothing(facts)
-            or (missing(*_TOOLS[target]) if target in _TOOLS else None)
+            or (missing(*_TOOLS[tools_for(target)]) if tools_for(target) in _TOOLS else None)
         )
 
     def _nothing(self, facts: Facts) -> Refusal | None:
@@ -88,7 +90,7 @@ class QuantizeDynamic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             from accel.compression._weights import dynamic_with_openvino
 
             return dynamic_with_openvino(model, self.group_size)
-        if target == "inductor":
+        if tools_for(target) == "inductor":
             from accel.compression._torchao import dynamic
 
             return dynamic(model)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import msgspec
 
 from accel.compilation import Refusal
-from accel.compression._rules import already_quantized, foreign, form_for, missing
+from accel.compression._rules import already_quantized, foreign, form_for, missing, tools_for, trees
 
 if TYPE_CHECKING:
     from accel.measurement.machine import Machine
@@ -51,7 +51,7 @@ class QuantizeStatic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def quantizer(self, target: str) -> str:
         """Whose quantizer is used: the backend's own, unless one portable file was asked for."""
-        return "onnxruntime" if self.portable and target == "openvino" else target
+        return "onnxruntime" if self.portable and target == "openvino" else tools_for(target)
 
     def reads(self, target: str) -> tuple[str, ...]:
         return (form_for(self.quantizer(target)),)
@@ -60,6 +60,8 @@ class QuantizeStatic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return self.reads(target)[0]
 
     def fits(self, facts: Facts, machine: Machine, target: str) -> Refusal | None:
+        if refusal := trees(facts):
+            return refusal
         own = _OWN_FIELDS.get(self.quantizer(target))
         if own is None:
             return Refusal(

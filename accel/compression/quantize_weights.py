@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import msgspec
 
 from accel.compilation import Refusal
-from accel.compression._rules import already_quantized, foreign, form_for, missing
+from accel.compression._rules import already_quantized, foreign, form_for, missing, tools_for, trees
 
 if TYPE_CHECKING:
     from accel.measurement.machine import Machine
@@ -61,7 +61,9 @@ class QuantizeWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return self.reads(target)[0]
 
     def fits(self, facts: Facts, machine: Machine, target: str) -> Refusal | None:
-        own = _OWN_FIELDS.get(target)
+        if refusal := trees(facts):
+            return refusal
+        own = _OWN_FIELDS.get(tools_for(target))
         if own is None:
             return Refusal(
                 f"The backend `{target}` has no kernels for weights in {self.bits} bits.",
@@ -73,11 +75,11 @@ class QuantizeWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             or foreign(self, own | {"bits"}, f"the weight quantizer of `{target}`")
             or self._block()
             or _convolutions(facts)
-            or (missing(*_TOOLS[target]) if target in _TOOLS else None)
+            or (missing(*_TOOLS[tools_for(target)]) if tools_for(target) in _TOOLS else None)
         )
 
     def _bits(self, target: str) -> Refusal | None:
-        if target == "inductor" and self.bits == 4:
+        if tools_for(target) == "inductor" and self.bits == 4:
             return Refusal(
                 "torchao's 4-bit weights need the library mslk, which runs on CUDA devices only.",
                 "Use bits = 8, or the backend `onnxruntime` or `openvino`.",
@@ -107,7 +109,7 @@ class QuantizeWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             from accel.compression._weights import with_nncf
 
             return with_nncf(self, model, samples)
-        if target == "inductor":
+        if tools_for(target) == "inductor":
             from accel.compression._torchao import weights_only
 
             return weights_only(model)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accel import plugins
+from accel.compression._rules import tools_for
 from accel.errors import VariantError
 from accel.measurement.cgroup import usable_cores
 from accel.measurement.outputs import split_rows
@@ -76,7 +77,7 @@ class Workbench:
     def quantizer(self, compression: tuple[Named, ...]) -> str:
         """Whose tool quantizes it: the technique's own word, else that of the backend."""
         technique = self.technique(compression)
-        return str(technique.quantizer(self.target)) if hasattr(technique, "quantizer") else self.target
+        return str(technique.quantizer(self.target)) if hasattr(technique, "quantizer") else tools_for(self.target)
 
     def quantized_types(self, technique: Any) -> dict[str, int]:
         """Operator types of the graph that this technique would quantize, with their numbers."""

@@ -17,7 +17,7 @@ from tests.small_models import cnn, facts, items, machine, mlp
 
 NAMES = plugins.names("compilation")
 BUILDS_ONNX = ("null", "onnxruntime", "openvino")
-HEAVY = ("torch", "onnxruntime", "openvino", "nncf", "onnx", "torchao", "pandas", "scipy")
+HEAVY = ("torch", "onnxruntime", "openvino", "nncf", "onnx", "torchao", "pandas", "scipy", "sklearn")
 TORCH = [
     pytest.param("eager", {}, "float32", 1e-5, "torch_cnn", id="eager-cnn"),
     pytest.param("eager", {}, "float32", 1e-5, "torch_attention", id="eager-attention"),
@@ -27,6 +27,7 @@ TORCH = [
         "inductor", {"freezing": True}, "float32", 1e-4, "torch_cnn", id="inductor-cnn", marks=pytest.mark.slow
     ),
     pytest.param("inductor", {}, "bf16", 0.02, "torch_attention", id="inductor-bf16-attention", marks=pytest.mark.slow),
+    pytest.param("aot_inductor", {}, "bf16", 0.02, "torch_cnn", id="aot_inductor-bf16-cnn", marks=pytest.mark.slow),
 ]
 
 
@@ -55,10 +56,10 @@ def test_loading_every_plugin_imports_no_toolchain():
 @pytest.mark.parametrize("name", NAMES)
 def test_it_states_what_it_promises(name):
     backend = plugins.load("compilation", name)()
-    assert set(backend.runs) <= {"torch", "onnx", "openvino", "callable"}
+    assert set(backend.runs) <= {"torch", "onnx", "openvino", "callable", "sklearn"}
     assert backend.runs
     assert isinstance(backend.runtime, str)
-    assert backend.extra in (None, "torch", "openvino")
+    assert backend.extra in (None, "torch", "openvino", "sklearn")
     assert set(backend.build_fields) <= {field.name for field in msgspec.structs.fields(type(backend))}
     assert all(isinstance(v, str) for v in backend.env().values())
     refusal = backend.fits(facts(), machine())
@@ -267,3 +268,30 @@ def test_a_torch_script_needs_neither_accel_nor_the_modules_code(precision, tmp_
     space = {"here": folder}
     exec(script, space)
     assert relative(space["predict"](given)["output"], expected["output"]) < (1e-5 if precision == "float32" else 0.02)
+
+
+@pytest.mark.filterwarnings("ignore")  # scikit-learn's own
+def test_an_estimator_in_a_fresh_process_answers_as_it_did(tmp_path):
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    from accel.model import Model, describe
+
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    forest = ensemble.RandomForestClassifier(5, random_state=0).fit(x, x[:, 0] > 0)
+    model = Model.load(describe(forest, folder=tmp_path / "given"), tmp_path / "model")
+    folder = tmp_path / "artefact"
+    folder.mkdir()
+    plugins.make("compilation", Named("sklearn")).build(model, folder)
+    answer = run_fresh(Named("sklearn", {"threads": 2}), folder, {"X": x[:3]}, [1, 3], tmp_path / "run")
+    assert answer["effective"]["threads"] == 2
+    for n in (1, 3):
+        np.testing.assert_array_equal(answer["outputs"][f"{n}/probabilities"], forest.predict_proba(x[:n]))
+
+
+def test_openvino_refuses_trees_and_compressions_do_too():
+    trees = facts("trees", TreeEnsembleClassifier=1)
+    refusal = plugins.make("compilation", Named("openvino")).fits(trees, machine())
+    assert refusal.reason == "OpenVINO has no operator for TreeEnsembleClassifier (ai.onnx.ml)."
+    for name in plugins.names("compression"):
+        refusal = plugins.make("compression", Named(name)).fits(trees, machine(), "onnxruntime")
+        assert "compares numbers with thresholds" in refusal.reason
+        assert refusal.next_step
