@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from accel.study.funnel import Funnel
     from accel.study.prepare import Prepared
 
-_SECONDS, _AROUND_S, _CALLS = 1.0, 3.0, 7
+_SECONDS, _AROUND_S, _CALLS = 1.0, 2.0, 7
 """How long runs are profiled; what else the child takes; how many runs there are at least, warm-up and all."""
-_SHARE = 0.03
+_SHARE = 0.05
 """Of the budget, for each."""
 
 
