@@ -48,7 +48,7 @@ def test_the_light_path_asks_for_no_torch() -> None:
 
 
 def test_all_is_every_strategy_and_no_tool() -> None:
-    assert PROJECT["optional-dependencies"]["all"] == ["accel-bench[torch,openvino,frame]"]
+    assert PROJECT["optional-dependencies"]["all"] == ["accel-bench[torch,openvino,frame,sklearn]"]
 
 
 def test_the_licence_is_whole() -> None:

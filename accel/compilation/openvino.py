@@ -28,6 +28,12 @@ _SHORT = {"float32": "float32", "f32": "float32", "bfloat16": "bf16", "bf16": "b
 _HEAVY = frozenset(
     {"Convolution", "GroupConvolution", "FullyConnected", "MatMul", "Deconvolution", "RNNSeq", "LSTMSequence"}
 )
+# Of ai.onnx.ml, which scikit-learn's models are written in; OpenVINO 2026.4 reads its Normalizer only.
+_NO_OPERATOR = frozenset(
+    {"TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble", "LinearClassifier", "LinearRegressor"}
+    | {"SVMClassifier", "SVMRegressor", "Scaler", "Binarizer", "Imputer", "OneHotEncoder", "LabelEncoder"}
+    | {"ArrayFeatureExtractor", "CategoryMapper", "DictVectorizer", "FeatureVectorizer", "ZipMap"}
+)
 _INT8 = frozenset({"i8", "u8"})
 _FEW_BITS = frozenset({"i8", "u8", "i4", "u4"})
 
@@ -71,6 +77,9 @@ class OpenVino(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return {"OPENVINO_TELEMETRY_DISABLE": "1"}
 
     def fits(self, facts: Facts, machine: Machine) -> Refusal | None:
+        foreign = sorted(_NO_OPERATOR & set(facts.operators))
+        if foreign:
+            return Refusal(f"OpenVINO has no operator for {foreign[0]} (ai.onnx.ml).", "Use the backend `onnxruntime`.")
         if self.precision == "bf16" and not machine.has_bf16:
             return Refusal(
                 "bf16 would be emulated: this processor has no bfloat16 instructions.", "Use precision `f32`."

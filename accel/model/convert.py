@@ -1,4 +1,4 @@
-"""From one form of a model to another: torch -> ONNX -> OpenVINO, each made in a folder of its own."""
+"""From one form of a model to another: torch or scikit-learn -> ONNX -> OpenVINO, each made in a folder of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accel.model.onnx_file import external_files, read_graph
 from accel.model.signature import Arrays
 from accel.model.types import Signature
 
-PATHS = {"onnx": ("torch",), "openvino": ("onnx",)}
+PATHS = {"onnx": ("torch", "sklearn"), "openvino": ("onnx",)}
 """form -> the forms it can be made from, directly."""
 MODEL_FILE = {"onnx": "model.onnx", "openvino": "model.xml"}
 _LARGEST_INLINE_BYTES = 1_800_000_000

@@ -19,6 +19,9 @@ from accel.model.types import Signature
 CONVS = {"Conv", "FusedConv", "ConvInteger", "QLinearConv", "NhwcFusedConv", "ConvTranspose", "NhwcConv"}
 MATMULS = {"MatMul", "Gemm", "FusedMatMul", "FusedGemm", "MatMulInteger", "QLinearMatMul", "QGemm", "MatMulNBits",
            "MatMulIntegerToFloat", "DynamicQuantizeMatMul"}  # fmt: skip
+TREES = {"TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble"}
+_IN_ATTRIBUTES = TREES | {"LinearClassifier", "LinearRegressor", "SVMClassifier", "SVMRegressor"}
+"""Operators of ai.onnx.ml, which keep what was learned in attributes."""
 ATTENTION = {"Attention", "MultiHeadAttention", "GroupQueryAttention", "QAttention", "PackedAttention"}
 _QUANTIZED_WORDS = ("Quantize", "Integer", "QLinear", "MatMulNBits", "QGemm", "QAttention", "MatMulBnb4")
 _THROUGH = {"Cast", "Dropout", "Identity", "QuantizeLinear", "DequantizeLinear", "Reshape", "Transpose", "Where",
@@ -40,6 +43,8 @@ def count_onnx(path: Path, signature: Signature, example: Mapping[str, npt.NDArr
         elif node.op_type in MATMULS:
             counts.matmuls += 1
             counts.matmul_macs = _plus(counts.matmul_macs, _matmul_macs(node, shapes))
+    counts.trees = bool(TREES & set(counts.operators))
+    _add_attributes(counts, [n for n in nodes if n.op_type in _IN_ATTRIBUTES])
     counts.attention = bool(ATTENTION & set(counts.operators)) or _attends(nodes)
     counts.vocabulary = _vocabulary(model.graph, nodes)
     return counts
@@ -66,6 +71,24 @@ def _weights(graph: Any) -> tuple[int, int]:
             parameters += count
             size += int(count * (0.5 if dtype.name in ("int4", "uint4", "float4_e2m1fn") else dtype.itemsize))
     return parameters, size
+
+
+def _add_attributes(counts: Counts, nodes: list[Any]) -> None:
+    """What stands in attributes: thresholds and leaf values, coefficients, support vectors; MACs are unknown."""
+    from onnx import helper
+
+    values = {"nodes_values", "class_weights", "target_weights", "nodes_splits", "leaf_weights"}
+    values |= {"coefficients", "intercepts", "support_vectors"}
+    numbers = size = 0
+    for attribute in (a for n in nodes for a in n.attribute):
+        wide = attribute.t if attribute.t.dims else None
+        count = math.prod(wide.dims) if wide is not None else len(attribute.floats) + len(attribute.ints)
+        bytes_each = np.dtype(helper.tensor_dtype_to_np_dtype(wide.data_type)).itemsize if wide is not None else 4
+        numbers += count if attribute.name.removesuffix("_as_tensor") in values else 0
+        size += count * (8 if attribute.ints else bytes_each)
+    counts.parameters, counts.weight_bytes = _plus(counts.parameters, numbers), _plus(counts.weight_bytes, size)
+    if nodes:
+        counts.conv_macs = counts.matmul_macs = None
 
 
 def _plus(total: int | None, more: int | None) -> int | None:

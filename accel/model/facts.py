@@ -4,7 +4,8 @@ kind: where convolutions do at least as many MACs as matrix products, `depthwise
 wider than 1x1 are depthwise and nothing attends, else `convolutional`; where matrix products do more, `transformer` if
 there is attention (a Softmax whose result is multiplied again, or a fused operator), else `other`. So a network of both
 kinds is what does most of its work: PP-OCRv6 (convolutions, many of them depthwise, then attention) is convolutional.
-Where shapes can't be inferred, operators are counted instead of MACs.
+Where shapes can't be inferred, operators are counted instead of MACs. A graph with a tree ensemble in it is `trees`,
+whatever stands before it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 FILE = "facts.json"
 DEPTHWISE_SHARE = 0.4
-Kind = Literal["convolutional", "depthwise", "transformer", "other"]
+Kind = Literal["convolutional", "depthwise", "transformer", "trees", "other"]
 
 
 class Counts(msgspec.Struct, kw_only=True):
@@ -38,6 +39,7 @@ class Counts(msgspec.Struct, kw_only=True):
     wide_convs: int = 0
     depthwise: int = 0
     attention: bool = False
+    trees: bool = False
     quantized: bool = False
     vocabulary: dict[str, int] = {}
 
@@ -66,7 +68,7 @@ def facts_of(model: Model) -> tuple[Facts, tuple[str, ...]]:
 
 def _made(model: Model) -> tuple[Facts, tuple[str, ...]]:
     counts, notes, failed = _counted(model)
-    forms = tuple(f for f in ("torch", "onnx", "openvino", "callable") if model.has_path_to(f))
+    forms = tuple(f for f in ("torch", "sklearn", "onnx", "openvino", "callable") if model.has_path_to(f))
     if failed:
         forms = tuple(f for f in forms if f in model.forms)
     return conclude(counts, forms), notes
@@ -85,12 +87,21 @@ def _counted(model: Model) -> tuple[Counts, tuple[str, ...], bool]:
     try:
         path = model.as_form("onnx")
     except (VariantError, MissingLibrary) as error:
-        from accel.model.count_torch import count_torch
-
         reason = error.reason if isinstance(error, VariantError) else str(error)
-        counts = count_torch(model.as_form("torch"), model.example)
-        return counts, (f"No ONNX form: {reason}. ONNX Runtime and OpenVINO are left out.",), True
+        return (
+            _without_graph(model),
+            (f"No ONNX form: {reason.rstrip('.')}. ONNX Runtime and OpenVINO are left out.",),
+            True,
+        )
     return count_onnx(path, model.signature, model.example), (), False
+
+
+def _without_graph(model: Model) -> Counts:
+    if "torch" not in model.forms:
+        return Counts(conv_macs=None, matmul_macs=None)
+    from accel.model.count_torch import count_torch
+
+    return count_torch(model.as_form("torch"), model.example)
 
 
 def conclude(counts: Counts, forms: tuple[str, ...]) -> Facts:
@@ -111,6 +122,8 @@ def conclude(counts: Counts, forms: tuple[str, ...]) -> Facts:
 
 
 def _kind(counts: Counts, share: float, known: bool) -> Kind:
+    if counts.trees:
+        return "trees"
     conv, matmul = (counts.conv_macs, counts.matmul_macs) if known else (counts.convs, counts.matmuls)
     conv, matmul = conv or 0, matmul or 0
     if counts.convs and conv >= matmul:

@@ -16,8 +16,9 @@ from accel.model import convert
 from accel.model.signature import Arrays, of_size, rows
 from accel.model.types import Facts, Signature, Source, Tensor
 from accel.samples.store import Samples
+from accel.samples.table import Table
 
-Form = Literal["torch", "onnx", "openvino", "callable"]
+Form = Literal["torch", "onnx", "openvino", "callable", "sklearn"]
 Precision = Literal["float32", "bf16", "f16"]
 _UNREAD = object()
 """Stands for a form that is there, but wasn't needed so far."""
@@ -30,6 +31,7 @@ class Model:
     notes: what was noticed or decided on the way, in sentences. seconds: "load" and, once made, "export".
     folder: this model's own place on disk; forms are made under `folder/forms`.
     calibrated: what a quantizer's calibration saw (`accel.result.Calibrated`), None where there was none.
+    table: how a model of tables wants its samples laid out; None for any other.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Model:
         facts: Facts | None = None,
         original: Model | None = None,
         calibrated: Any = None,
+        table: Table | None = None,
     ) -> None:
         self.source = source
         self.signature = signature
@@ -59,6 +62,7 @@ class Model:
         self._samples: Samples | None = None
         self._original = original
         self.calibrated = calibrated
+        self.table = table
 
     @property
     def original(self) -> Model:
@@ -82,6 +86,7 @@ class Model:
             forms={found.form: found.value},
             example=_example(found.signature, found.example, samples),
             notes=found.notes,
+            table=found.table,
             seconds={"load": time.perf_counter() - started},
         )
 
@@ -131,7 +136,8 @@ class Model:
         return form in self._forms or any(self.has_path_to(f) for f in convert.PATHS.get(form, ()))
 
     def as_form(self, form: str) -> Any:
-        """The model in a form: "torch" a TorchForm, "onnx" and "openvino" a path (alone in a folder), "callable" Call.
+        """The model in a form: "torch" a TorchForm, "onnx" and "openvino" a path (alone in a folder), "callable" Call,
+        "sklearn" an Estimator.
 
         Made when first asked for and kept on disk. Raises VariantError with the reason if it can't be made.
         """
@@ -166,6 +172,11 @@ class Model:
     def _convert(self, form: str, value: Any, part: Path) -> None:
         if form == "openvino":
             convert.onnx_to_openvino(value, part)
+            return
+        if "sklearn" in self._forms:
+            from accel.model.estimator_onnx import estimator_to_onnx
+
+            estimator_to_onnx(value, self.signature, part / convert.MODEL_FILE[form])
             return
         if self._example is None:
             raise VariantError("the model can't be exported to ONNX without an example input", "Give samples.")

@@ -14,6 +14,7 @@ import numpy as np
 from accel.errors import InputError, MissingLibrary, VariantError
 from accel.model import convert, pickles
 from accel.model.call import Call
+from accel.model.estimator import checked, is_estimator
 from accel.model.factory import call_factory
 from accel.model.load import commit
 from accel.model.onnx_file import check_onnx, read_graph
@@ -33,6 +34,7 @@ from accel.model.types import Signature, Source
 from accel.samples.columns import column
 from accel.samples.given import read as read_samples
 from accel.samples.store import Samples
+from accel.samples.table import INPUT, Table, as_table
 
 T = TypeVar("T")
 _NEEDS_SAMPLES = (
@@ -41,7 +43,10 @@ _NEEDS_SAMPLES = (
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A loaded source: its one form, its signature and, if it came with one, an example of its inputs."""
+    """A loaded source: its one form, its signature and, if it came with one, an example of its inputs.
+
+    table: how a model of tables wants its samples laid out.
+    """
 
     source: Source
     form: str
@@ -49,6 +54,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     signature: Signature
     example: Arrays | None = None
     notes: tuple[str, ...] = ()
+    table: Table | None = None
 
 
 def read(source: Source, folder: Path, samples: Samples | None) -> Found:
@@ -61,7 +67,16 @@ def read(source: Source, folder: Path, samples: Samples | None) -> Found:
         return _pt2(source, folder)
     if source.kind == "factory":
         return _factory(source, folder, samples)
+    if source.kind in ("hf", "timm"):
+        return _named(source, folder, samples)
+    if source.kind == "sklearn" and source.sha256 is None:
+        from accel.model.skops_file import load_skops
+
+        given, notes = load_skops(Path(source.location), trusted=source.trusted)
+        return msgspec.structs.replace(_sklearn(source, given, samples), notes=notes)
     given = pickles.restore(Path(source.location), source.sha256, source.sys_path)
+    if source.kind == "sklearn":
+        return _sklearn(source, given, samples)
     return _torch(source, given, None, samples) if source.kind == "torch" else _callable(source, given, samples)
 
 
@@ -126,12 +141,45 @@ def _factory(source: Source, folder: Path, samples: Samples | None) -> Found:
         )
     if is_torch_module(given):
         return _torch(source, given, example, samples)
+    if is_estimator(given):
+        return _sklearn(source, given, samples)
     if callable(given):
         return _callable(source, given, samples)
     raise InputError(
         f"The factory `{source.location}` returned {_type(given)}, but must return a torch module, "
-        "(module, example inputs), the path of an .onnx file or a function."
+        "(module, example inputs), the path of an .onnx file, a fitted estimator or a function."
     )
+
+
+def _named(source: Source, folder: Path, samples: Samples | None) -> Found:
+    """A network that a library builds by its name or from its own folder."""
+    _need_torch(f"the model `{source.location}`")
+    if source.kind == "timm":
+        from accel.model.timm_model import load_timm as load
+    else:
+        from accel.model.hugging_face import load_hugging_face as load
+    loaded = load(source, folder, None if samples is None else tuple(samples.inputs))
+    random = source.random_weights or loaded.random_weights
+    source = msgspec.structs.replace(source, random_weights=random)
+    found = _torch(source, loaded.module, loaded.example, samples, loaded.short)
+    return msgspec.structs.replace(found, notes=loaded.notes)
+
+
+def _sklearn(source: Source, given: Any, samples: Samples | None) -> Found:
+    """An estimator; without samples it is seen with a row of zeros, as wide as it was fitted."""
+    estimator = checked(given, f"The model `{source.name}`")
+    table = estimator.table
+    if samples is not None:
+        example = rows(as_table(samples, table), 2)
+    elif estimator.width is not None:
+        example = {INPUT: np.zeros((2, estimator.width), np.float32)}
+    else:
+        raise InputError(f"The estimator `{source.name}` {_NEEDS_SAMPLES}")
+    try:
+        signature = observed(estimator, example, {})
+    except VariantError as error:
+        raise VariantError(f"the estimator `{source.name}` fails: {error.reason}", error.next_step) from error
+    return Found(source=source, form="sklearn", value=estimator, signature=signature, example=example, table=table)
 
 
 def _type(given: object) -> str:
@@ -145,7 +193,8 @@ def _need_torch(what: str) -> None:
         raise MissingLibrary("torch", what, extra="torch") from None
 
 
-def _torch(source: Source, module: Any, example: Any, samples: Samples | None) -> Found:
+def _torch(source: Source, module: Any, example: Any, samples: Samples | None, shorter: Arrays | None = None) -> Found:
+    """shorter: used without samples, as they would be, to see which axes may vary besides the batch."""
     from accel.model.torch_form import as_numpy
 
     batch = None if samples is None else rows(samples, 2)
@@ -159,8 +208,12 @@ def _torch(source: Source, module: Any, example: Any, samples: Samples | None) -
 
     arrays = _without_doubles(arrays, module)
     free = {} if samples is None else _renamed({n: free_axes(samples).get(n, {}) for n in samples.inputs}, form.names)
+    if samples is None and shorter is not None:
+        free = {
+            n: {i: "sequence" for i, s in enumerate(a.shape) if s != arrays[n].shape[i]} for n, a in shorter.items()
+        }
     signature, arrays = _in_dtypes_that_run(run, arrays, free)
-    short = None if samples is None else shortest(samples)
+    short = shorter if samples is None else shortest(samples)
     if short is not None:
         short = {name: a.astype(arrays[name].dtype) for name, a in _renamed(short, form.names).items()}
         signature = with_free_outputs(signature, run, arrays, short)

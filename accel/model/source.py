@@ -9,20 +9,24 @@ from typing import Any
 
 from accel.errors import InputError
 from accel.model import pickles
+from accel.model.estimator import checked, is_estimator
 from accel.model.factory import is_factory
+from accel.model.hf_folder import check_name, is_model_folder
 from accel.model.onnx_file import check_onnx
 from accel.model.places import existing, readable_file
+from accel.model.skops_file import check_skops
 from accel.model.types import Kind, Source
 
 ACCEPTED = (
-    "an .onnx, .pt2 or OpenVINO .xml file, `file.py:factory`, `package.module:factory`, a torch module or a function"
+    "an .onnx, .pt2, OpenVINO .xml or .skops file, a Hugging Face folder, `hf:NAME`, `timm:NAME`, `file.py:factory`, "
+    "`package.module:factory`, a torch module, a fitted scikit-learn estimator or a function"
 )
 _NO_NETWORK = "holds weights without the network they belong to"
+_PICKLES = (".pkl", ".pickle", ".joblib", ".sav")
 _HINTS = {
     ".pth": f"{_NO_NETWORK} (or a pickle, which is never loaded)",
     ".pt": f"{_NO_NETWORK} (or a pickle or TorchScript, which are never loaded)",
     ".ckpt": f"{_NO_NETWORK} (and is a pickle, which is never loaded)",
-    ".pkl": "is a pickle, which can run any code and is never loaded",
     ".bin": _NO_NETWORK,
     ".safetensors": _NO_NETWORK,
     ".h5": "is a Keras model, which isn't read; convert it with tf2onnx",
@@ -47,6 +51,8 @@ def describe(
     """
     if isinstance(given, str | Path):
         source = _from_text(str(given), trust_file)
+    elif is_estimator(given):
+        source = _from_estimator(given, Path(folder))
     elif type(given).__name__ == "ExportedProgram":
         source = _from_program(given, Path(folder))
     elif callable(given):
@@ -91,6 +97,20 @@ def _from_object(given: Any, folder: Path, samples: object | None) -> Source:
     )
 
 
+def _from_estimator(given: Any, folder: Path) -> Source:
+    """A live scikit-learn estimator, stored like any other object. Raises InputError if it isn't fitted."""
+    name = checked(given, "The model").name
+    path = folder / "object.pkl"
+    try:
+        sha256, roots = pickles.store(given, path)
+    except Exception as error:  # a step may hold anything
+        raise InputError(
+            f"The estimator `{name}` can't be handed to another process ({type(error).__name__}: "
+            f"{_first_line(error)}). Put it in a file as a function that returns it, and give `file.py:function`."
+        ) from None
+    return Source(kind="sklearn", name=_plain(name), location=str(path), sha256=sha256, sys_path=roots)
+
+
 def _from_program(program: Any, folder: Path) -> Source:
     """A torch.export.ExportedProgram in memory, stored as a .pt2 of this study's own."""
     from accel.model.exported import store_program
@@ -121,13 +141,20 @@ def _plain(name: str) -> str:
 
 
 def _from_text(text: str, trust_file: bool) -> Source:
+    if text.startswith(("hf:", "timm:")):
+        return _from_name(text, trust_file)
     path = Path(text).expanduser()
     if not path.exists() and is_factory(text):
         return _factory(text)
     if path.suffix == ".py" or text.endswith(".py:"):
         raise InputError(f"Model `{text}`: name the function that makes it, such as `{text.rstrip(':')}:build`.")
     if path.is_dir():
-        raise InputError(f"Model `{text}` is a folder. Give {ACCEPTED}.")
+        if not is_model_folder(path):
+            raise InputError(f"Model `{text}` is a folder without a config.json. Give {ACCEPTED}.")
+        return Source(kind="hf", name=_plain(path.resolve().name), location=str(path.resolve()), trusted=trust_file)
+    if path.suffix in _PICKLES:
+        existing(path, "Model")
+        raise InputError(_pickled(path))
     if path.suffix in _HINTS:
         existing(path, "Model")
         raise InputError(
@@ -137,8 +164,26 @@ def _from_text(text: str, trust_file: bool) -> Source:
     return _from_file(path, trust_file)
 
 
+def _from_name(text: str, trust_file: bool) -> Source:
+    """`hf:NAME` or `timm:NAME`: what a library fetches and builds in a child."""
+    kind, name = check_name(text)
+    return Source(kind=kind, name=_plain(name), location=text, trusted=trust_file)
+
+
+def _pickled(path: Path) -> str:
+    """Why a pickle isn't read, and the line that turns one into a .skops file."""
+    load = "joblib.load({!r})" if path.suffix in (".joblib", ".sav") else "pickle.load(open({!r}, 'rb'))"
+    module = load.partition(".")[0]
+    return (
+        f"Model `{path}` is a pickle, which can run any code and is never loaded. If it holds a scikit-learn estimator "
+        f'of your own, convert it once: python -c "import {module}, skops.io; skops.io.dump('
+        f'{load.format(str(path))}, {str(path.with_suffix(".skops"))!r})"; else write a function that returns the '
+        "model, and give `file.py:function`."
+    )
+
+
 def _from_file(path: Path, trust_file: bool) -> Source:
-    kinds: dict[str, Kind] = {".onnx": "onnx", ".pt2": "pt2", ".xml": "openvino"}
+    kinds: dict[str, Kind] = {".onnx": "onnx", ".pt2": "pt2", ".xml": "openvino", ".skops": "sklearn"}
     if path.suffix not in kinds:
         existing(path, "Model")
         raise InputError(f"Model `{path}`: `{path.suffix or path.name}` files aren't read. Give {ACCEPTED}.")
@@ -148,6 +193,8 @@ def _from_file(path: Path, trust_file: bool) -> Source:
         check_onnx(path)
     elif kind == "openvino":
         _check_ir(path)
+    elif kind == "sklearn":
+        check_skops(path)
     elif not trust_file:
         from accel.model.archive import check_archive
 

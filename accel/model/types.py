@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["torch", "pt2", "onnx", "openvino", "callable", "factory"]
+Kind = Literal["torch", "pt2", "onnx", "openvino", "callable", "factory", "sklearn", "hf", "timm"]
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -43,12 +43,14 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     operators: how often each operator type occurs.
     kind: by what does most multiply-accumulates, see `accel.model.facts`.
     depthwise_share: share of the convolutions wider than 1x1 that are depthwise (one input channel a group).
+    parameters: elements of all weights; of tree ensembles their thresholds and leaf values.
     macs_per_item: multiply-accumulates of Conv, MatMul and Gemm at batch 1 (ragged inputs as long as the longest
-        sample); null where shapes can't be inferred.
+        sample); null where shapes can't be inferred and for
+        tree ensembles, which multiply nothing.
     vocabulary: input name -> rows of the smallest embedding it is looked up in, for synthetic token ids.
     """
 
-    kind: Literal["convolutional", "depthwise", "transformer", "other"]
+    kind: Literal["convolutional", "depthwise", "transformer", "trees", "other"]
     parameters: int | None
     weight_bytes: int | None
     operators: dict[str, int]
@@ -62,7 +64,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where a model comes from, as plain data.
 
-    location: a path, `file.py:factory`, `package.module:factory`, or the file a live object was stored in.
+    location: a path, `file.py:factory`, `package.module:factory`, `hf:NAME`, `timm:NAME`, or the file a live object was
+        stored in.
     sha256: of the stored object; a child refuses to load a file of another hash.
     trusted: True if the user said `--trust-file` for a file that holds pickles or native code.
     random_weights: True if the user said so or the factory did; labels every figure that stems from them.

@@ -105,6 +105,9 @@ def _is_mask(value: Any) -> bool:
 
 
 def _listed(value: Any) -> Array | list[Any]:
+    if hasattr(value, "to_numpy") and getattr(value.dtype, "kind", "O") in "biuf":  # a column of a pandas table
+        column: Array = value.to_numpy()
+        return column
     return as_array(value, "The samples") if hasattr(value, "detach") else list(value)
 
 

@@ -19,6 +19,7 @@ from accel import plugins
 from accel.analysis import guard
 from accel.compression._numerics import numerics_of
 from accel.errors import VariantError
+from accel.measurement.denormals import share
 from accel.measurement.outputs import load_outputs
 from accel.measurement.protocol import serve, stage
 from accel.model import Facts, Model, Signature, Source
@@ -30,6 +31,8 @@ from accel.recipe import Variant
 from accel.result import Quality, SetUp
 from accel.samples import Samples, matched, materialise
 from accel.samples.given import read_labels
+from accel.samples.store import write
+from accel.samples.table import as_table
 from accel.study.given import Given, metric_name, metric_of, take
 from accel.study.scoring import Terms, judged, score
 
@@ -58,6 +61,8 @@ def inspect(command: dict[str, Any]) -> dict[str, Any]:
             vocabulary=model.facts.vocabulary,
             **terms,
         )
+    elif model.table is not None:
+        samples = matched(write(as_table(samples, model.table), where), model.signature, where)
     elif source.kind != "callable":
         samples = matched(samples, model.signature, where)
     if "torch" in model.forms:
@@ -79,6 +84,7 @@ def inspect(command: dict[str, Any]) -> dict[str, Any]:
             "labelled": samples.labels is not None,
             "sha256": samples.sha256,
             "notes": list(samples.notes),
+            "denormals": share(samples.inputs),
         },
         "load_s": model.seconds["load"],
         "notes": list(model.notes),
