@@ -1,6 +1,7 @@
 """What is the smallest difference that this machine can show? `accel doctor --measure`.
 
-Clocks, sleeps, the loop's lag behind its schedule, and things raced against themselves; all of it within a budget.
+Clocks, sleeps, peaks of arithmetic and memory, the loop's lag behind its schedule, and things raced against themselves;
+all of it within a budget.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from accel.checkup.clocks import Clocks
 from accel.checkup.contest import Against, Contest, Subject, failed_words, network, stub
 from accel.errors import AccelError, InputError
 from accel.measurement.machine import Machine, detect
+from accel.measurement.peaks import Peaks
 from accel.measurement.trace import Trace
 from accel.plugins import Named
 from accel.result import Result
+from accel.study import peaks as machine_peaks
 from accel.study.live import Live, Turn
 from accel.study.profiles import profile
 from accel.study.standin import folder_of, stand_in
@@ -85,6 +88,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     fired: tuple[Fired, ...]
     runs: int
     missing: tuple[str, ...]
+    peaks: Peaks | None = None
 
 
 def budget(text: str) -> float:
@@ -106,6 +110,7 @@ def measure(budget_s: float, tell: Tell = lambda _: None, seed: int = 0) -> Meas
         place = Path(root)
         tell("clock and sleeps")
         looked = clocks.look()
+        peaks = _peaks(tell, missing)
         lags, results = _lags(place, tell)
         subjects = _subjects(place, tell, missing)
         contests, raced = _races(subjects, place, begun + budget_s - _CLOSING_S, tell, missing, seed)
@@ -122,7 +127,17 @@ def measure(budget_s: float, tell: Tell = lambda _: None, seed: int = 0) -> Meas
         fired=fired(results),
         runs=len(results),
         missing=(*missing, *_never_seen(results)),
+        peaks=peaks,
     )
+
+
+def _peaks(tell: Tell, missing: list[str]) -> Peaks | None:
+    """What the machine can do at most, measured anew: a study takes over what is kept from here."""
+    try:
+        return machine_peaks.measured(detect(), tell=tell)
+    except AccelError as error:
+        missing.append(f"the machine's peaks: {failed_words(error)}")
+        return None
 
 
 def _lags(place: Path, tell: Tell) -> tuple[list[Lag], list[Result]]:

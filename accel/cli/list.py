@@ -116,7 +116,7 @@ def _variant(conclusion: Conclusion, name: str) -> list[str]:
     lines += [f"why it is here: {row.variant.trap}"] if row.variant.trap else []
     lines += [f"backend: {row.variant.backend}"]
     lines += [f"compression: {', '.join(str(c) for c in row.variant.compression)}"] if row.variant.compression else []
-    lines += _ran(row) + _cost(row) + _scored(row) + _computes(row)
+    lines += _ran(row) + _cost(row) + _near(conclusion, row) + _scored(row) + _computes(row)
     lines += _spends(conclusion, row)
     lines += _rescue(conclusion, row)
     lines += [f"note: {note}" for note in row.notes]
@@ -165,6 +165,12 @@ def _cost(row: Row) -> list[str]:
     if row.memory_bytes is not None:
         lines.append(f"memory: {show_bytes(row.memory_bytes)}")
     return lines
+
+
+def _near(conclusion: Conclusion, row: Row) -> list[str]:
+    from accel.report.roofline import told
+
+    return told(row, conclusion)
 
 
 def _rescue(conclusion: Conclusion, row: Row) -> list[str]:

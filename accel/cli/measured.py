@@ -25,6 +25,7 @@ def lines(found: Measured) -> list[str]:
         "",
         *_clocks(found.clocks),
         "",
+        *_peaks(found),
         "The loop's lag behind its schedule (nothing to run, a real measure child)",
         *(line for lag in found.lags for line in _lag(lag)),
         "",
@@ -64,6 +65,21 @@ def _clocks(clocks: Clocks) -> list[str]:
         "A wait of 1 ms ends late by",
         *waits,
     ]
+
+
+def _peaks(found: Measured) -> list[str]:
+    """What the machine can do at most, with the interval of each."""
+    if found.peaks is None:
+        return []
+    from accel.report.roofline import peak_lines
+
+    counts = tuple(sorted({p.threads for p in found.peaks.entries}))
+    lines = ["What it can do at most, by number of threads (kept for later studies)"]
+    for one in peak_lines(found.peaks, counts):
+        cells = [f"{v} [{e}] on {n}" for n, (v, e) in zip(counts, one.cells, strict=True) if e]
+        lines += _wrapped(f"{one.name}: {', '.join(cells)}", "  ", "      ")
+    lines += [line for kind, why in found.peaks.missing.items() for line in _wrapped(f"{kind}: {why}", "  ", "      ")]
+    return [*lines, ""]
 
 
 def _time(estimate: Estimate | None) -> str:

@@ -21,6 +21,7 @@ from accel.report.layers import section
 from accel.report.numerics import parts
 from accel.report.quiet import quiet
 from accel.report.roles import versus
+from accel.report.roofline import section as roofline
 from accel.result import Result, write_atomically
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -81,6 +82,7 @@ def render(conclusion: Conclusion, traces: Traces | None = None, results: Sequen
         "table": everything.table(conclusion),
         "versus": versus(conclusion),
         "numerics": parts(conclusion),
+        "roofline": roofline(conclusion),
         "layers": section(conclusion),
         "groups": everything.groups(conclusion),
         "troubles": everything.troubles(conclusion),
