@@ -25,6 +25,7 @@ class StudyFolder:
     samples/      the materialised inputs             log/      what the children printed
     reference/    the reference's outputs             winner/   artefacts: recommended ones, baseline
     model/        stored objects and converted forms  rescues/  what was tried for variants that lost accuracy
+    profiles/     where the time of winners and original goes, one JSON a variant
     report.html
     """
 
