@@ -57,6 +57,18 @@ hardware: $(VENV)/.test
 	$(BIN)/python -m benchmarks.knobs.table measure --minutes $(MINUTES) $(if $(MODELS),--models $(MODELS))
 	$(BIN)/python -m benchmarks.knobs.page
 
+# An NVIDIA GPU: backends x precisions x batch sizes on ResNet-50, BERT-base and a MiniLM, in nine minutes. GPU_PYTHON
+# (3.12 or later) has to have torch and transformers; what else is needed is carried in .gpu, which `make gpu-wheels`
+# fills where there is a network. At home: python -m benchmarks.gpu.page OUT/*.tar.gz makes reports/GPU.md of it.
+# REHEARSE=1 goes the same way on a machine without a GPU.
+GPU_PYTHON ?= python3
+GPU_VERSION ?= 3.12
+gpu:
+	$(GPU_PYTHON) benchmarks/gpu/go.py $(if $(OUT),--out $(OUT)) $(if $(REHEARSE),--rehearse) $(if $(MODELS),--models $(MODELS))
+
+gpu-wheels:
+	$(PYTHON) benchmarks/gpu/fetch.py .gpu $(GPU_VERSION)
+
 # The experiments that prove the harness right, at full size (up to two hours): reports/VALIDATION.md.
 # Interrupt it when you like; it goes on where it was. ONLY=V3,V4 runs some of them.
 validate: $(VENV)/.test
