@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench compression hardware validate clean
+.PHONY: demo test lint bench compression hardware gpu gpu-wheels validate clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.demo

@@ -57,10 +57,8 @@ def install(site: Path) -> None:
     for wheel in sorted(WHEELS.glob("*.whl")):
         python, abi = wheel.stem.split("-")[2:4]
         if python not in (here, "py3") and abi != "abi3":
-            version = f"{sys.version_info.major}.{sys.version_info.minor}"
-            raise SystemExit(
-                f"{wheel.name} is for another Python than {version}: make gpu-wheels GPU_VERSION={version}"
-            )
+            wanted = f"{sys.version_info.major}.{sys.version_info.minor}"
+            raise SystemExit(f"{wheel.name} is for another Python than {wanted}: make gpu-wheels GPU_VERSION={wanted}")
         with zipfile.ZipFile(wheel) as file:
             file.extractall(site)
 

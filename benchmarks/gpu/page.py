@@ -29,8 +29,8 @@ _INTRODUCTION = (
 )
 _METHOD = (
     "Every variant has a process of its own that rests between its turns; a block has each at each batch size once, in "
-    "a new random order, and the base twice. A run lasts 0.4 s after a brief warm-up (1 s in the first block), which is "
-    "less than the profile `gpu` asks for. Items a second hold the copies to the GPU and back and end with a "
+    "a new random order, and the base twice. A run lasts 0.4 s after a brief warm-up (1 s in the first block), which "
+    "is less than the profile `gpu` asks for. Items a second hold the copies to the GPU and back and end with a "
     "synchronised device. Ratios are of the same block, with 95 % intervals; a difference under 5 % counts as none."
 )
 _APART = (
