@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from accel.model.layer_class import layer_class
 
@@ -41,7 +42,7 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
     """One variant under its runtime's profiler; the shares of `times` add up to 1, the largest first.
 
     items: how many samples one run held. runs: how many runs were profiled, those before them not counted.
-    seconds: what all operators of one run took with the profiler on (mean). source: which profiler, in words.
+    seconds: what all operators of one run took with the profiler on (medians). source: which profiler, in words.
     variant: whose; filled in by whoever asked for the profile.
     """
 
@@ -80,13 +81,15 @@ def class_of(word: str) -> str:
 
 
 def layers(calls: Iterable[Call], *, items: int, runs: int, source: str, notes: tuple[str, ...] = ()) -> Layers:
-    """Sum up the operators of `runs` profiled runs by type and precision."""
-    seconds: dict[tuple[str, str], float] = {}
-    counts: dict[tuple[str, str], int] = {}
+    """Sum up the operators of `runs` profiled runs, in the order they ran, by type and precision.
+
+    Each operator counts with its median over the runs, so that one run in which something else had the processor
+    doesn't decide where the time goes.
+    """
+    taken: dict[tuple[str, str], list[float]] = {}
     for call in calls:
-        key = (call.type, call.precision)
-        seconds[key] = seconds.get(key, 0.0) + call.seconds
-        counts[key] = counts.get(key, 0) + 1
+        taken.setdefault((call.type, call.precision), []).append(call.seconds)
+    seconds = {key: _of_a_run(each, runs) for key, each in taken.items()}
     total = sum(seconds.values())
     times = [
         LayerTime(
@@ -94,12 +97,19 @@ def layers(calls: Iterable[Call], *, items: int, runs: int, source: str, notes: 
             type=kind,
             precision=precision,
             seconds_share=spent / total if total else 0.0,
-            calls=counts[kind, precision] / runs,
+            calls=len(taken[kind, precision]) / runs,
         )
         for (kind, precision), spent in seconds.items()
     ]
     times.sort(key=lambda t: (-t.seconds_share, t.type, t.precision))
-    return Layers(times=tuple(times), items=items, runs=runs, seconds=total / runs, source=source, notes=notes)
+    return Layers(times=tuple(times), items=items, runs=runs, seconds=total, source=source, notes=notes)
+
+
+def _of_a_run(seconds: list[float], runs: int) -> float:
+    """What the operators of one type take in a run: medians where every run has the same ones, else the mean."""
+    if len(seconds) % runs:
+        return sum(seconds) / runs
+    return float(np.median(np.reshape(seconds, (runs, -1)), axis=0).sum())
 
 
 def warm_up(run: Callable[[], object], seconds: float) -> int:

@@ -40,6 +40,13 @@ def test_shares_are_summed_by_type_and_precision() -> None:
     assert (found.seconds, found.share("convolution"), found.calls("convolution")) == (4.0, 7 / 8, 1.5)
 
 
+def test_one_disturbed_run_does_not_decide() -> None:
+    quiet = [Call("Conv", "", 1.0), Call("Add", "", 0.5), Call("Add", "", 0.5)]
+    stalled = [Call("Conv", "", 1.0), Call("Add", "", 90.0), Call("Add", "", 0.5)]
+    found = layers([*quiet, *stalled, *quiet], items=1, runs=3, source="by hand")
+    assert (found.seconds, found.share("convolution")) == (2.0, 0.5)
+
+
 def test_nothing_that_ran_is_no_division_by_zero() -> None:
     assert layers([], items=1, runs=3, source="").times == ()
 
