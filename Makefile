@@ -45,16 +45,19 @@ compression: $(VENV)/.test
 	NEURAL_COMPRESSOR=$(NEURAL)/bin/python $(BIN)/python -m benchmarks.peers.compression measure
 	$(BIN)/python -m benchmarks.compression.page
 
-# Backend x knobs, accel's winners beside other runtimes, and its picks beside a full grid: reports/HARDWARE.md.
+# Backend x knobs, accel's winners beside other runtimes, its picks beside a full grid, and half of the
+# processor taken away: reports/HARDWARE.md.
 # Preparing takes an hour or two the first time and may run on a busy machine; measuring wants a quiet one and takes
-# MINUTES for each of the three. Every part goes on where it was. MODELS=digits,minilm takes some of the recipes.
+# MINUTES for each of the four. Every part goes on where it was. MODELS=digits,minilm takes some of the recipes.
 hardware: $(VENV)/.test
 	$(BIN)/python -m benchmarks.search.regret prepare $(if $(MODELS),--models $(MODELS))
 	$(BIN)/python -m benchmarks.peers.runtimes prepare $(if $(MODELS),--models $(MODELS))
 	$(BIN)/python -m benchmarks.knobs.table prepare $(if $(MODELS),--models $(MODELS))
+	$(BIN)/python -m benchmarks.hardware.quota prepare $(if $(MODELS),--models $(MODELS))
 	$(BIN)/python -m benchmarks.search.regret measure --minutes $(MINUTES) $(if $(MODELS),--models $(MODELS))
 	$(BIN)/python -m benchmarks.peers.runtimes measure --minutes $(MINUTES) $(if $(MODELS),--models $(MODELS))
 	$(BIN)/python -m benchmarks.knobs.table measure --minutes $(MINUTES) $(if $(MODELS),--models $(MODELS))
+	$(BIN)/python -m benchmarks.hardware.quota measure --minutes $(MINUTES) $(if $(MODELS),--models $(MODELS))
 	$(BIN)/python -m benchmarks.knobs.page
 
 # An NVIDIA GPU: backends x precisions x batch sizes on ResNet-50, BERT-base and a MiniLM, in nine minutes. GPU_PYTHON

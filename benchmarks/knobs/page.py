@@ -11,6 +11,8 @@ from pathlib import Path
 
 from benchmarks.batching.page import measured_on, write_page
 from benchmarks.compression.rows import read
+from benchmarks.hardware.quota_part import quotas
+from benchmarks.hardware.rows import Quota
 from benchmarks.knobs.knobs_part import knobs
 from benchmarks.knobs.rows import FOLDER, Knobs, Rivals
 from benchmarks.knobs.ways import MODELS
@@ -31,12 +33,14 @@ def markdown(folder: Path) -> str:
     listed = sorted(read(Knobs, "knobs-*.json", folder), key=_order)
     met = sorted(read(Rivals, "peers-*.json", folder), key=_order)
     searched = sorted(read(Regret, "search-*.json", folder), key=_order)
-    where = measured_on([*(r.where for r in listed), *(r.where for r in met), *(r.where for r in searched)])
-    parts = ["# Hardware", _INTRODUCTION, *where, *knobs(listed), *rivals(met), *regrets(searched)]
+    halved = sorted(read(Quota, "quota-*.json", folder), key=_order)
+    every = (listed, met, searched, halved)
+    where = measured_on(record.where for records in every for record in records)
+    parts = ["# Hardware", _INTRODUCTION, *where, *knobs(listed), *rivals(met), *regrets(searched), *quotas(halved)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _order(record: Knobs | Rivals | Regret) -> tuple[int, str]:
+def _order(record: Knobs | Rivals | Regret | Quota) -> tuple[int, str]:
     known = MODELS.index(record.model) if record.model in MODELS else len(MODELS)
     return known, record.model
 
