@@ -19,13 +19,16 @@ def profile(name: str, backend: Any, folder: Path, inputs: Arrays, seconds: floa
     if own is not None:
         found: Layers = own(folder, inputs, seconds)
         return found
-    reader = _READERS.get(name)
-    return None if reader is None else reader(backend, folder, inputs, seconds)
+    return _READERS[name](backend, folder, inputs, seconds) if has_profiler(name, backend) else None
 
 
 def has_profiler(name: str, backend: Any) -> bool:
-    """True if `profile` can read this backend."""
-    return hasattr(backend, "profile") or name in _READERS
+    """True if `profile` can read this backend.
+
+    On a GPU only torch tells what its kernels took there; others tell when they had been started.
+    """
+    on_device = getattr(backend, "device", "cpu") != "cpu"
+    return hasattr(backend, "profile") or name in (_ON_DEVICE if on_device else _READERS)
 
 
 def _onnxruntime(backend: Any, folder: Path, inputs: Arrays, seconds: float) -> Layers:
@@ -45,7 +48,8 @@ def _torch(backend: Any, folder: Path, inputs: Arrays, seconds: float, *, genera
 
     engine = backend.open(folder)
     try:
-        return profile(engine, inputs, seconds, generated=generated)
+        on_device = getattr(backend, "device", "cpu") != "cpu"
+        return profile(engine, inputs, seconds, generated=generated, on_device=on_device)
     finally:
         engine.close()
 
@@ -61,3 +65,4 @@ _READERS = {
     "inductor": _torch,
     "aot_inductor": _library,
 }
+_ON_DEVICE = ("eager", "inductor")

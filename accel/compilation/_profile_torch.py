@@ -26,10 +26,13 @@ _AROUND = (
 )
 
 
-def profile(engine: Engine, inputs: Arrays, seconds: float, *, generated: bool = False) -> Layers:
+def profile(
+    engine: Engine, inputs: Arrays, seconds: float, *, generated: bool = False, on_device: bool = False
+) -> Layers:
     """Run an opened engine on `inputs` for about `seconds` under torch.profiler.
 
     generated: the whole model is one compiled library, so that what isn't an operator is its own kernels.
+    on_device: it runs on a GPU, so what counts is the time of the kernels that an operator started there.
     """
     from torch.profiler import ProfilerActivity, record_function
     from torch.profiler import profile as profiler
@@ -42,14 +45,17 @@ def profile(engine: Engine, inputs: Arrays, seconds: float, *, generated: bool =
             engine.run(inputs)
 
     warm_up(run, seconds)
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_device else [])]
     # Some builds of the profiler print where it begins and ends.
-    with redirect_stdout(io.StringIO()), profiler(activities=[ProfilerActivity.CPU]) as told:
+    with redirect_stdout(io.StringIO()), profiler(activities=activities) as told:
         runs = repeat(marked, seconds)
+    read = device_calls_of if on_device else calls_of
     return layers(
-        calls_of(told.events() or [], generated=generated),
+        read(told.events() or [], generated=generated),
         items=len(next(iter(inputs.values()))),
         runs=runs,
         source="torch.profiler",
+        notes=("times of the kernels on the device",) if on_device else (),
     )
 
 
@@ -60,21 +66,28 @@ def calls_of(events: Iterable[Any], *, generated: bool = False) -> Iterator[Call
     """
     for event in events:
         name = str(event.name)
-        if name == RUN:
-            yield from _around(event, GENERATED if generated else BETWEEN)
-        elif name.startswith(_COMPILED) and _is_inside(event):
-            yield from _around(event, GENERATED)
-        elif _is_around(name):
-            if _is_inside(event):
-                yield from _around(event, BETWEEN)
+        if _is_around(name) and _is_inside(event):
+            own = generated if name == RUN else name.startswith(_COMPILED)
+            yield from _if_any(GENERATED if own else BETWEEN, event.self_cpu_time_total)
         elif _is_outermost(event):
             yield Call(name, _precision(name), event.cpu_time_total * 1e-6)
 
 
-def _around(event: Any, kind: str) -> Iterator[Call]:
-    """What a frame took itself; the operators in it are counted by themselves."""
-    if event.self_cpu_time_total > 0:
-        yield Call(kind, "", event.self_cpu_time_total * 1e-6)
+def device_calls_of(events: Iterable[Any], *, generated: bool = False) -> Iterator[Call]:
+    """The same by the kernels that each operator started on the device; a run's rest is the device's idle time."""
+    for event in events:
+        name = str(event.name)
+        if _is_around(name) and _is_inside(event):
+            yield from _if_any(GENERATED, event.self_device_time_total)
+            if name == RUN:
+                yield from _if_any(BETWEEN, event.cpu_time_total - event.device_time_total)
+        elif _is_outermost(event):
+            yield from _if_any(name, event.device_time_total)
+
+
+def _if_any(kind: str, microseconds: float) -> Iterator[Call]:
+    if microseconds > 0:
+        yield Call(kind, _precision(kind), microseconds * 1e-6)
 
 
 def _is_around(name: str) -> bool:

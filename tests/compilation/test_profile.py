@@ -13,7 +13,7 @@ from accel import plugins
 from accel.compilation._profile import BETWEEN, GENERATED, Call, layers
 from accel.compilation._profile_any import has_profiler, profile
 from accel.compilation._profile_onnx import calls_of as onnx_calls
-from accel.compilation._profile_torch import RUN
+from accel.compilation._profile_torch import RUN, device_calls_of
 from accel.compilation._profile_torch import calls_of as torch_calls
 from accel.plugins import Named
 from tests.small_models import cnn
@@ -115,3 +115,22 @@ def test_what_a_compiled_region_takes_beyond_its_operators_is_its_generated_kern
         found[call.type] = found.get(call.type, 0.0) + call.seconds * 1e6
     assert found == pytest.approx({BETWEEN: 15.0, GENERATED: 50.0, "aten::addmm": 35.0})
     assert sum(found.values()) == pytest.approx(100.0), "nothing is counted twice, nothing is lost"
+
+
+def test_on_a_gpu_kernels_count_and_the_rest_of_a_run_is_idle() -> None:
+    def there(name: str, parent: Any, total: float, own: float, cpu: float = 0.0) -> Any:
+        times = {"device_time_total": total, "self_device_time_total": own, "cpu_time_total": cpu}
+        return SimpleNamespace(name=name, cpu_parent=parent, self_cpu_time_total=0.0, **times)
+
+    run = there(RUN, None, 70.0, 0.0, cpu=100.0)
+    copy = there("aten::to", run, 10.0, 10.0)
+    region = there("## Call CompiledFxGraph abc ##", run, 60.0, 40.0)
+    product = there("aten::mm", region, 20.0, 20.0)
+    kernel = there("sm90_gemm", None, 20.0, 20.0)
+    found = {c.type: c.seconds * 1e6 for c in device_calls_of([run, copy, region, product, kernel])}
+    assert found == pytest.approx({"aten::to": 10.0, GENERATED: 40.0, "aten::mm": 20.0, BETWEEN: 30.0})
+
+
+def test_on_a_gpu_only_torch_is_asked() -> None:
+    assert has_profiler("eager", SimpleNamespace(device="cuda"))
+    assert not has_profiler("onnxruntime", SimpleNamespace(device="cuda"))
