@@ -12,6 +12,7 @@ import pytest
 from accel.errors import InputError, VariantError
 from accel.model import Model, describe
 from accel.model.estimator_onnx import not_above
+from accel.model.identity import identity
 from accel.samples import Samples, materialise
 from accel.samples.store import write
 from accel.samples.table import Table, as_table
@@ -183,6 +184,23 @@ def test_splits_on_categories_are_refused_not_misread(tmp_path: Path) -> None:
         found.as_form("onnx")
     assert found.facts.forms == ("sklearn",)
     assert "No ONNX form" in found.notes[-1]
+
+
+def own_step(x: Any) -> Any:
+    return x
+
+
+def test_an_estimator_is_known_again_unless_it_holds_code_of_ones_own(tmp_path: Path) -> None:
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    one = identity(loaded(fitted("forest"), tmp_path / "a"))
+    assert one is not None
+    assert identity(loaded(pickle.loads(pickle.dumps(fitted("forest"))), tmp_path / "b")) == one
+    changed = fitted("forest").set_params(random_state=1)
+    assert identity(loaded(changed.fit(*data()), tmp_path / "c")) != one
+    pipeline = make_pipeline(FunctionTransformer(own_step), fitted("logistic"))
+    assert identity(loaded(pipeline, tmp_path / "d", data()[0])) is None
 
 
 # tables and labels

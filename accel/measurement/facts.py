@@ -21,6 +21,7 @@ FLAGS = re.compile(
 VARIABLES = re.compile(r"(OMP|KMP|GOMP|MKL|OPENBLAS|BLIS|TBB|VECLIB|NUMEXPR|MALLOC|ORT|CUDA)_\w+|LD_PRELOAD")
 PACKAGES = (
     *("numpy", "torch", "torchao", "onnx", "onnxruntime", "openvino", "nncf", "transformers", "scikit-learn"),
+    "skl2onnx",
     *("onnxruntime-gpu", "tensorrt", "torch-tensorrt", "triton"),
 )
 

@@ -26,6 +26,8 @@ def fetched(source: Source, folder: Path) -> Path:
     patterns = ["*.json", "*.safetensors", *(["*.bin"] if source.trusted else [])]
     try:
         import huggingface_hub
+        import huggingface_hub.errors
+        import huggingface_hub.utils
     except ImportError:
         raise MissingLibrary("huggingface_hub", f"The model `{source.location}`", extra="hf") from None
     huggingface_hub.utils.disable_progress_bars()

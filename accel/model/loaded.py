@@ -10,14 +10,14 @@ import msgspec
 class Loaded(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A network built by its name.
 
-    module: in eval mode; gives plain tensors by name. example: arguments by name, as tensors of two rows; None if
-    samples tell them. short: the same as arrays with a shorter sequence, so that it is seen which axes may vary; None
-    if none may.
+    module: in eval mode; gives plain tensors by name. example: arguments by name or in order, as tensors of two rows;
+    None if samples tell them. short: the same as arrays with a shorter sequence, so that it is seen which axes may
+    vary; None if none may.
     random_weights: True where weights were made up. notes: what was decided on the way, in sentences.
     """
 
     module: Any
-    example: dict[str, Any] | None = None
+    example: dict[str, Any] | tuple[Any, ...] | None = None
     short: dict[str, Any] | None = None
     random_weights: bool = False
     notes: tuple[str, ...] = ()

@@ -39,7 +39,7 @@ def load_timm(source: Source, folder: Path, names: tuple[str, ...] | None) -> Lo
     size = timm.data.resolve_model_data_config(module)["input_size"]
     images = torch.randn((2, *size), generator=torch.Generator().manual_seed(0))
     note = () if pretrained else ("The weights were drawn at random (seed 0), as `?pretrained=false` asks.",)
-    return Loaded(module=module, example={"x": images}, random_weights=not pretrained, notes=note)
+    return Loaded(module=module, example=(images,), random_weights=not pretrained, notes=note)
 
 
 def _timm(source: Source) -> Any:
