@@ -101,7 +101,7 @@ def low_share(numerics: Numerics, cost: Cost) -> float | None:
     for one in cost.classes:
         total, few = counted.get(one.layer_class, [0, 0])
         if few:
-            weighted = max(1, total - (one.layers - one.weighted))
+            weighted = max(1, min(total, one.weighted))
             others = one.macs - one.weighted_macs
             low += one.weighted_macs * min(1.0, few / weighted)
             low += others * min(1.0, max(0, few - weighted) / max(1, total - weighted))

@@ -25,7 +25,6 @@ from accel.model.types import Signature
 _VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Shape", "Size", "Constant", "Dropout",
           "QuantizeLinear", "DequantizeLinear"}  # fmt: skip
 """Operators that move nothing; of a quantize step what it moves is counted where it is read, in its 8 bits."""
-_FOLDED = {"Cast", "DequantizeLinear", "Transpose", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Expand"}
 _PARTLY = {"Gather", "GatherElements", "GatherND", "Slice", "Embedding"}
 """Operators that read as much as they write, however large their input."""
 
@@ -57,6 +56,7 @@ class _Graph:
         model = read_graph(path)
         self.nodes = list(model.graph.node)
         self._maker = {name: node for node in self.nodes for name in node.output if name}
+        self._origins: dict[str, int] = {}
         self._readers: dict[str, list[Any]] = {}
         for node in self.nodes:
             for name in node.input:
@@ -65,7 +65,7 @@ class _Graph:
         self._stored |= {n.output[0] for n in self.nodes if n.op_type == "Constant"}
         self._constant = set(self._stored)
         for node in self.nodes:
-            if node.op_type in _FOLDED and all(n in self._constant for n in node.input if n):
+            if any(node.input) and all(n in self._constant for n in node.input if n):
                 self._constant.update(node.output)
         wanted = [name for node in self.nodes if layer_class(node.op_type) in MULTIPLIES
                   for name in (*node.input, *node.output)]  # fmt: skip
@@ -120,13 +120,15 @@ class _Graph:
         return bits
 
     def _origin_bytes(self, name: str) -> int:
-        """Bytes of the stored tensor behind a constant."""
-        maker = self._maker.get(name)
-        while name not in self._stored and maker is not None and maker.input:
-            name = maker.input[0]
-            maker = self._maker.get(name)
-        laid = self._laid.get(name)
-        return 0 if laid is None else math.ceil(math.prod(laid.shape) * laid.bits / 8)
+        """Bytes of the largest stored tensor behind a constant; a shape is a few numbers, whatever it belongs to."""
+        if name not in self._origins:
+            maker, laid = self._maker.get(name), self._laid.get(name)
+            if name not in self._stored and maker is not None and any(maker.input):
+                behind = (self._origin_bytes(n) for n in maker.input if n)
+                self._origins[name] = 8 if maker.op_type == "Shape" else max(behind)
+            else:
+                self._origins[name] = 0 if laid is None else math.ceil(math.prod(laid.shape) * laid.bits / 8)
+        return self._origins[name]
 
     def commonest_bits(self) -> tuple[int, int]:
         """(of weights, of activations): the element size that holds most bytes."""

@@ -16,7 +16,6 @@ from accel.model.layer_class import MULTIPLIES, layer_class
 
 _PASSIVE = {"Constant", "Parameter", "Result"}
 _VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "ShapeOf", "FakeQuantize"}
-_FOLDED = {"Convert", "Multiply", "Subtract", "Reshape", "Transpose", "FakeQuantize", "Squeeze", "Unsqueeze"}
 _PARTLY = {"Gather", "Slice", "StridedSlice", "GatherElements", "GatherND"}
 
 
@@ -49,11 +48,13 @@ def _is_constant(op: Any, constant: Mapping[str, int]) -> bool:
     if op.get_type_name() == "Constant":
         return True
     sources = [op.input_value(i).get_node().get_friendly_name() for i in range(op.get_input_size())]
-    return op.get_type_name() in _FOLDED and bool(sources) and all(name in constant for name in sources)
+    return bool(sources) and all(name in constant for name in sources)
 
 
 def _stored(op: Any, constant: Mapping[str, int]) -> int:
     """Bytes in which a constant is stored, through steps that a runtime folds away (the largest of what they read)."""
+    if op.get_type_name() == "ShapeOf":
+        return 8
     if op.get_type_name() != "Constant":
         return max(constant[op.input_value(i).get_node().get_friendly_name()] for i in range(op.get_input_size()))
     return _bytes(op.output(0))

@@ -1,0 +1,209 @@
+"""Measuring the machine's peaks: what is tried, what is kept, when a study takes the time for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from accel.compilation import _peaks_onnxruntime, _peaks_openvino, _peaks_torch
+from accel.measurement.isolation import ChildFailed
+from accel.measurement.peaks import Peak, Peaks
+from accel.measurement.rounds import Work
+from accel.study import peaks, peaks_child
+from accel.study.budget import Budget
+from tests.analysis.test_roofline import cost
+from tests.report import example
+from tests.small_models import machine
+
+
+def work(name: str, seconds: float, clock: list[float]) -> Work:
+    def run(times: int) -> None:
+        clock[0] += seconds * times
+
+    return Work(run=run, amount=1e9, source=name)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+    told = SimpleNamespace(monotonic=lambda: now[0], perf_counter_ns=lambda: int(now[0] * 1e9))
+    monkeypatch.setattr(peaks_child, "time", told)
+    monkeypatch.setattr(peaks_child, "often", lambda work, s: often_of(work, s, told.perf_counter_ns))
+    monkeypatch.setattr(peaks_child, "rates", lambda w, t, r, u=0: rates_of(w, t, r, u, told.perf_counter_ns))
+    return now
+
+
+often_of, rates_of = peaks_child.often, peaks_child.rates
+
+
+def test_the_fastest_way_is_measured_afresh_and_named(clock: list[float]) -> None:
+    ways = [work("slow", 2e-3, clock), work("fast", 1e-3, clock), work("middle", 1.5e-3, clock)]
+    found = peaks_child.best(iter(ways), "fp32", 2, 60.0)
+    assert isinstance(found, Peak)
+    assert (found.source, found.threads, found.n) == ("fast", 2, 15)
+    assert found.value == pytest.approx(1e12)
+    assert found.low <= found.value <= found.high
+
+
+def test_no_way_is_a_reason_and_a_broken_one_is_passed_over(clock: list[float]) -> None:
+    assert "pip install" in str(peaks_child.best(iter([]), "bf16", 1, 1.0))
+
+    def breaks() -> Any:
+        yield work("good", 1e-3, clock)
+        raise RuntimeError("no kernel")
+
+    found = peaks_child.best(breaks(), "bf16", 1, 60.0)
+    assert isinstance(found, Peak)
+    assert found.source == "good"
+
+
+def test_a_lucky_look_does_not_make_a_peak(clock: list[float]) -> None:
+    """Planted: a way that is fast while it is looked at, and slow ever after."""
+    calls = [0]
+
+    def run(times: int) -> None:
+        calls[0] += 1
+        clock[0] += (1e-4 if calls[0] < 12 else 1e-2) * times
+
+    found = peaks_child.best(iter([Work(run=run, amount=1e6, source="lucky")]), "int8", 1, 600.0)
+    assert isinstance(found, Peak)
+    assert found.value < 5e9
+
+
+def test_without_the_instructions_bf16_is_not_emulated() -> None:
+    told = {"bf16": False, "caches": {}, "l3_count": 1, "memory_bytes": None}
+    assert "bfloat16" in str(peaks_child._peak("bf16", 1, 1.0, told))
+
+
+def test_a_child_in_small_measures_every_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the lightest library alone, and hardly any time."""
+    monkeypatch.setattr(peaks_child, "_LIBRARIES", ("onnxruntime",))
+    monkeypatch.setattr(peaks_child, "_SIZES", (64,))
+    monkeypatch.setattr(peaks_child, "_ROUND_S", 1e-3)
+    monkeypatch.setattr(peaks_child, "_LOOK_S", 1e-3)
+    monkeypatch.setattr(peaks_child.products, "SIZES", (32,))
+    caches = {"L2": 1 << 18, "L3": 1 << 22}
+    told = {"threads": [1], "seconds": 0.2, "caches": caches, "l3_count": 1, "memory_bytes": 1 << 30, "bf16": True}
+    reply = peaks_child.measure(told)
+    entries = msgspec.convert(reply["entries"], list[Peak])
+    assert [e.kind for e in entries] == ["l2", "l3", "ram", "fp32", "int8"]
+    assert all(0 < e.low <= e.value <= e.high and e.n >= 7 for e in entries)
+    assert list(reply["missing"]) == ["bf16"]
+
+
+@pytest.fixture
+def threads_of_torch() -> Iterator[None]:
+    """What is set for a product must not stay for other tests."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads_of_torch")
+@pytest.mark.parametrize("module", [_peaks_torch, _peaks_openvino, _peaks_onnxruntime])
+def test_every_library_offers_what_it_can(module: Any) -> None:
+    for kind in ("fp32", "bf16", "int8"):
+        offered = list(module.products(kind, 64, 1))
+        assert bool(offered) == ((module, kind) != (_peaks_onnxruntime, "bf16"))
+        for name, call in offered:
+            assert " " in name
+            call()
+
+
+def test_openvinos_product_really_runs_in_eight_bits() -> None:
+    import openvino as ov
+
+    compiled = ov.Core().compile_model(_peaks_openvino._graph("int8", 64), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    layers = [op.get_rt_info() for op in compiled.get_runtime_model().get_ordered_ops()]
+    heavy = [
+        r["runtimePrecision"].astype(str) for r in layers if r["layerType"].astype(str) in ("FullyConnected", "MatMul")
+    ]
+    assert heavy
+    assert set(heavy) <= {"u8", "i8"}
+
+
+@pytest.mark.usefixtures("threads_of_torch")
+def test_torchs_product_is_one() -> None:
+    """An oracle for the fastest source: what is timed is the product and nothing less."""
+    import torch
+
+    torch.manual_seed(0)
+    (_, call), *_ = _peaks_torch.products("fp32", 64, 1)
+    torch.manual_seed(0)
+    left, right = (torch.rand((64, 64)) - 0.5 for _ in range(2))
+    np.testing.assert_allclose(call().numpy(), (left @ right).numpy(), rtol=1e-4, atol=1e-5)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ACCEL_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+KNOWN = Peaks(entries=(Peak(kind="fp32", threads=1, value=1e11, low=9e10, high=1.1e11, source="t"),), cores=2)
+
+
+def test_peaks_are_kept_for_this_machine_alone(cache: Path) -> None:
+    here, there = machine(), msgspec.structs.replace(machine(), cpu="another")
+    assert peaks.kept(here) is None
+    peaks.keep(KNOWN, here)
+    assert peaks.kept(here) == KNOWN
+    assert peaks.kept(there) is None
+
+
+def test_a_damaged_file_is_as_none(cache: Path) -> None:
+    peaks.keep(KNOWN, machine())
+    next((cache / "cache" / "peaks").iterdir()).write_text("{")
+    assert peaks.kept(machine()) is None
+
+
+def record(**changes: Any) -> Any:
+    return msgspec.structs.replace(example.conclusion().record, **{"cost": cost(), "peaks": None, **changes})
+
+
+def never(*_: Any, **__: Any) -> Any:
+    raise AssertionError("measured")
+
+
+def test_a_study_takes_what_is_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks.keep(KNOWN, machine())
+    monkeypatch.setattr(peaks, "measured", never)
+    assert peaks.with_peaks(record(), machine(), Budget(10.0), print).peaks == KNOWN
+
+
+@pytest.mark.parametrize("case", ["no cost", "trees", "short", "over", "known"])
+def test_a_study_does_not_measure_without_need_or_time(case: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peaks, "measured", never)
+    given = {"no cost": {"cost": None}, "trees": {"cost": cost(macs=0)}, "known": {"peaks": KNOWN}}.get(case, {})
+    budget = Budget(100.0 if case == "short" else 600.0, spent_s=590.0 if case == "over" else 0.0)
+    found = peaks.with_peaks(record(**given), machine(), budget, print)
+    assert found.peaks == (KNOWN if case == "known" else None)
+
+
+def test_a_study_measures_within_a_twentieth_of_its_time(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def measured(_: Any, *, seconds: float, **__: Any) -> Peaks:
+        asked.append(seconds)
+        return KNOWN
+
+    monkeypatch.setattr(peaks, "measured", measured)
+    for total_s in (200.0, 3600.0):
+        assert peaks.with_peaks(record(), machine(), Budget(total_s), print).peaks == KNOWN
+    assert asked == [10.0, 15.0]
+
+
+def test_a_child_that_dies_leaves_them_unknown(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_: Any, **__: Any) -> Peaks:
+        raise ChildFailed("crashed", cause="crash")
+
+    monkeypatch.setattr(peaks, "measured", dies)
+    assert peaks.with_peaks(record(), machine(), Budget(600.0), print).peaks is None
