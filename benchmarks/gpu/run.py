@@ -30,6 +30,7 @@ from accel.model import Facts
 from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import Result, Role, SetUp, write_atomically
+from accel.study.budget import BudgetEnded
 from accel.study.folder import StudyFolder
 from accel.study.live import Live, Turn
 from accel.study.prepare import Prepared
@@ -214,6 +215,10 @@ class Bench:
                 ),
             )
             one.live.park()
+        except BudgetEnded:
+            # The time is up, which is nobody's fault: what was timed stays.
+            self.open.pop(name).live.close()
+            self.until = time.monotonic()
         except VariantError as error:
             self.open.pop(name).live.close()
             self.outcomes[name] = outcome_of(one.live.prepared.variant, error)
@@ -245,8 +250,10 @@ class Refused(VariantError):
 
 def outcome_of(variant: Variant, error: AccelError) -> Outcome:
     """Why a variant dropped out."""
-    kind = "refused" if isinstance(error, Refused) else "failed" if isinstance(error, VariantError) else "late"
+    kind = "refused" if isinstance(error, Refused) else "late" if isinstance(error, BudgetEnded) else "failed"
     reason = error.reason if isinstance(error, VariantError) else str(error)
+    if isinstance(error, BudgetEnded):
+        reason = f"opening it took longer than there was time for (while {error.doing})"
     return Outcome(
         variant=variant,
         outcome=kind,  # type: ignore[arg-type]  # one of the three
