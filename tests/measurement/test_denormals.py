@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import threading
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accel import plugins
 from accel.measurement import denormals
+from accel.measurement.opening import open_engines
+from accel.model import Signature, Tensor
+from accel.plugins import Named
+from tests.compilation.denormals import times_one
+from tests.small_models import FileModel
 
 CAN_SET = pytest.mark.skipif(
     platform.system() != "Linux" or platform.libc_ver()[0] != "glibc", reason="set through the GNU C library"
@@ -70,3 +78,49 @@ def test_many_are_counted_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(denormals, "_AT_ONCE", 3)
     x = np.array([[1.0, 1e-40], [1e-40, 2.0], [1e-41, 0.0]], np.float32)
     assert denormals.share({"x": x[:, ::-1]}) == {"x": 0.5}
+
+
+# --- every runtime alike, in the process that measures --------------------------------------------------------------
+
+
+def torch_model() -> tuple[FileModel, dict[str, npt.NDArray[np.float32]]]:
+    """Times one, as a matrix product."""
+    torch = pytest.importorskip("torch")
+    from accel.model.torch_form import TorchForm
+
+    layer = torch.nn.Linear(64, 64, bias=False)
+    torch.nn.init.eye_(layer.weight)
+    inputs, outputs = (Tensor("input", "float32", ("batch", 64)),), (Tensor("output", "float32", ("batch", 64)),)
+    form = TorchForm.from_names(layer.eval(), ["input"])
+    signature = Signature(inputs=inputs, outputs=outputs, batch="any")
+    return FileModel(signature, {"torch": form}), {"input": tiny(128).reshape(2, 64)}
+
+
+@CAN_SET
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "eager"])
+def test_every_runtime_makes_them_zero_unless_they_are_to_be_kept(name: str, tmp_path: Path) -> None:
+    """In every thread: the one that opened, one that was started later, and the runtime's own."""
+    model, given = torch_model() if name == "eager" else times_one(tmp_path)
+    backend = plugins.make("compilation", Named(name, {"threads": 2}))
+    pytest.importorskip(backend.runtime)
+    folder = tmp_path / "artefact"
+    folder.mkdir()
+    backend.build(model, folder)
+    for smallest, expected in (("zero", 0.0), ("kept", 1e-40)):
+        with denormals.flushed(on=False):
+            (engine,), opened = open_engines(backend, folder, [()], lambda text: None, smallest)  # type: ignore[arg-type]
+            told = opened.effective.detail["denormals"]
+            assert told == {"zero": "become zero", "kept": "kept"}[smallest]
+            found: list[Any] = []
+            thread = threading.Thread(target=_run_into, args=(found, engine, given))
+            thread.start()
+            thread.join()
+            _run_into(found, engine, given)
+            engine.close()
+        assert len(found) == 2
+        for y in found:
+            np.testing.assert_allclose(y.astype(np.float64), expected, rtol=1e-4)
+
+
+def _run_into(found: list[Any], engine: Any, given: dict[str, npt.NDArray[np.float32]]) -> None:
+    found.extend(engine.run(given).values())

@@ -37,7 +37,7 @@ def _limited(seen: Seen) -> Iterator[Finding]:
         command=f"taskset --cpu-list 0-{machine.logical_cpus - 1} {seen.record.command}"
         if outside and quota is None
         else "accel doctor",
-        weight=57,
+        weight=64,
     )
 
 
