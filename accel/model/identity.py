@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _LIBRARIES = {"sklearn", "numpy", "scipy", "builtins", "collections", "functools", "joblib", "pandas", "copyreg"}
 
+FILES = ("onnx", "openvino", "pt2")
+"""Kinds of sources that are their files and nothing else."""
+
 
 def identity(model: Model) -> str | None:
     """sha256 over file bytes (external data too), or over weights and the source of every module class.
@@ -21,7 +24,7 @@ def identity(model: Model) -> str | None:
     None where nothing can vouch for it (a function may change and look the same): then nothing is cached.
     """
     digest = hashlib.sha256()
-    if model.source.kind in ("onnx", "openvino", "pt2"):
+    if model.source.kind in FILES:
         for path in files_of(Path(model.source.location)):
             digest.update(path.name.encode())
             digest.update(_digest(path))

@@ -6,13 +6,14 @@ import msgspec
 
 from accel.model import Source
 from accel.study.given import Given
+from accel.study.looks import Key
 
 
 class Context(msgspec.Struct, kw_only=True):
     """What stays the same through one study; the reference's part is filled in when its outputs are there.
 
     sizes: the batch sizes asked for. knobs: whether other settings of the backends are tried, as where accel chooses
-    the variants.
+    the variants. look: under which key the look is kept; confirmed: see `accel.study.beginning`.
     """
 
     source: Source
@@ -25,3 +26,5 @@ class Context(msgspec.Struct, kw_only=True):
     reference_s: float = 0.0
     sizes: tuple[int, ...] = ()
     knobs: bool = False
+    look: Key | None = None
+    confirmed: bool = True

@@ -99,6 +99,15 @@ class StudyFolder:
             if self.root.parent.name == "accel-results":
                 self.root.parent.rmdir()
 
+    def forget(self) -> None:
+        """Remove everything of a study that was begun with another model's look; its logs stay."""
+        self.clear()
+        for folder in (self.runs, self.artefacts):
+            shutil.rmtree(folder, ignore_errors=True)
+        for path in (self.record_path, self.root / "decisions.json"):
+            path.unlink(missing_ok=True)
+        self.create(resume=True)
+
     def clear(self) -> None:
         """Forget an unfinished preparation (no study.json yet), so that it starts anew."""
         for folder in (self.samples, self.reference, self.model):

@@ -17,9 +17,11 @@ import msgspec
 from accel.analysis.conclusion import Conclusion, StudyRecord
 from accel.analysis.reading import conclude
 from accel.errors import VariantError
+from accel.measurement.denormals import Denormals
 from accel.recipe import Variant
 from accel.rescue.record import Rescue
 from accel.result import Result, Status
+from accel.study import answers
 from accel.study.artefacts import find_prepared, remember
 from accel.study.blocks import compare
 from accel.study.budget import NOT_BOUGHT, Budget, BudgetEnded
@@ -68,7 +70,8 @@ class Services(msgspec.Struct, frozen=True):
 
     prepare: gets the seconds it may take. infer_timeout_s: for answering all of `evaluation`. patience_s: see `Live`.
     reference_item_s: what the reference takes for one item, before anything is known about the variants.
-    rescue: gets the seconds it may take; None: nothing is rescued.
+    rescue: gets the seconds it may take; None: nothing is rescued. confirm: looks at the model itself, where the study
+    began with an earlier look. answers: where the original's are kept between studies.
     """
 
     prepare: Callable[[Variant, float], Prepared]
@@ -79,6 +82,8 @@ class Services(msgspec.Struct, frozen=True):
     patience_s: float = 60.0
     reference_item_s: float = 0.0
     rescue: Callable[[Variant, float], Rescue] | None = None
+    confirm: Callable[[], None] = lambda: None
+    answers: answers.Place = lambda variant: None
 
 
 class Funnel:
@@ -219,12 +224,12 @@ class Funnel:
         """A variant of this study by its name."""
         return next(v for v in self.record.variants if v.name == name)
 
-    def live(self, name: str, tag: str) -> Live:
+    def live(self, name: str, tag: str, denormals: Denormals = "zero") -> Live:
         """A variant opened in a measure child of its own; the caller closes it."""
         prepared = self.prepared(self.variant(name))
-        return self.opened(prepared, tag)
+        return self.opened(prepared, tag, denormals)
 
-    def opened(self, prepared: Prepared, tag: str) -> Live:
+    def opened(self, prepared: Prepared, tag: str, denormals: Denormals = "zero") -> Live:
         """An artefact opened in a measure child, which is cut when the time is up."""
         return Live(
             prepared,
@@ -234,6 +239,7 @@ class Funnel:
             tag=tag,
             patience_s=self.services.patience_s,
             left_s=self.budget.cut_s,
+            denormals=denormals,
         )
 
     def take_turn(self, rounds: Rounds, who: Who, turns: Sequence[Turn]) -> None:

@@ -17,6 +17,7 @@ from accel import plugins
 from accel.compilation import DeviceTimes, Effective
 from accel.measurement.affinity import THREAD_VARIABLES
 from accel.measurement.cgroup import usable_cores
+from accel.measurement.denormals import Denormals
 from accel.measurement.isolation import Child, environment
 from accel.measurement.trace import Trace
 from accel.plugins import Named
@@ -65,7 +66,8 @@ class Live:
 
     Raises ChildFailed (a VariantError) from every method when the child crashes, hangs, runs out of memory or says why
     it can't. patience_s: how long beyond the expected it may be silent before it counts as hung. left_s: seconds until
-    the study has to stop; what isn't answered by then raises BudgetEnded.
+    the study has to stop; what isn't answered by then raises BudgetEnded. denormals: what becomes of numbers below the
+    smallest normal one; the same for all that are compared.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Live:
         tag: str,
         patience_s: float = 60.0,
         left_s: Callable[[], float] = lambda: math.inf,
+        denormals: Denormals = "zero",
     ) -> None:
         self.prepared = prepared
         self._folder = folder
@@ -104,6 +107,7 @@ class Live:
                     "samples": str(folder.samples),
                     "instances": prepared.variant.instances,
                     "placement": prepared.variant.placement,
+                    "denormals": denormals,
                 },
                 timeout_s=2 * patience_s,
                 left_s=left_s(),

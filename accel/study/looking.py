@@ -26,13 +26,27 @@ def describe_source(options: Options, folder: StudyFolder) -> Source:
     )
 
 
-def look(
-    options: Options, folder: StudyFolder, workshop: Workshop, on_stage: Callable[[str], None]
-) -> tuple[dict[str, Any], Given]:
-    """What `prepare_child.inspect` replies, and the metric as a child takes it; samples lie in `folder` afterwards.
+def given_of(options: Options, folder: StudyFolder) -> dict[str, Given]:
+    """Samples, labels and metric as a child takes them; live objects are stored in `folder`. Raises InputError."""
+    return {n: give(getattr(options, n), folder.model, n) for n in ("samples", "labels", "metric")}
 
-    Raises InputError for what is wrong with model or samples, NothingMeasured if the child dies of them.
+
+def told_of(options: Options) -> dict[str, Any]:
+    """What else the child is told."""
+    return {"padding": options.padding, "seed": options.seed}
+
+
+def look(
+    options: Options,
+    folder: StudyFolder,
+    workshop: Workshop,
+    on_stage: Callable[[str], None],
+    given: dict[str, Given] | None = None,
+) -> dict[str, Any]:
+    """What `prepare_child.inspect` replies; samples lie in `folder` afterwards.
+
+    given: as `given_of` gives it, where it is known. Raises InputError for what is wrong with model or samples,
+    NothingMeasured if the child dies of them.
     """
-    given = {n: give(getattr(options, n), folder.model, n) for n in ("samples", "labels", "metric")}
-    told = {"padding": options.padding, "seed": options.seed}
-    return workshop.inspect({**msgspec.to_builtins(given), "options": told}, on_stage), given["metric"]
+    given = given_of(options, folder) if given is None else given
+    return workshop.inspect({**msgspec.to_builtins(given), "options": told_of(options)}, on_stage)

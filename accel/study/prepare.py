@@ -111,6 +111,10 @@ class Workshop:
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
+    def has(self, variant: Variant, cache_key: str) -> bool:
+        """True if the artefact of a variant is in the cache."""
+        return self._cached(variant, cache_root() / cache_key) is not None
+
     def rescue(
         self, variant: Variant, asked: dict[str, Any], on_stage: Callable[[str], None], *, longest_s: float
     ) -> Rescue:

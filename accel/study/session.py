@@ -18,7 +18,8 @@ from accel.model import Facts, Signature, Source
 from accel.model.cost import Cost
 from accel.recipe import Variant
 from accel.result import Result, write_atomically
-from accel.study import defaults, missing
+from accel.study import answers, defaults, looks, missing
+from accel.study.beginning import Changed, FirstLook
 from accel.study.budget import Budget, BudgetEnded, patience_s
 from accel.study.cache import key, shrink
 from accel.study.context import Context
@@ -27,7 +28,7 @@ from accel.study.funnel import Funnel, Progress, Services
 from accel.study.given import Given
 from accel.study.judging import Judge
 from accel.study.live import memory_limit_bytes
-from accel.study.looking import describe_source, look
+from accel.study.looking import describe_source
 from accel.study.options import Options, as_begun, asked_variants, check_sizes, with_baseline
 from accel.study.peaks import with_peaks
 from accel.study.prepare import Prepared, Workshop
@@ -76,7 +77,16 @@ class Session:
         and marks it interrupted.
         """
         try:
-            record, context = self._begin()
+            return self._run(anew=False)
+        except Changed:
+            # What was measured so far was of another model, and nothing was made for this one.
+            self.progress.stage("the model has changed since it was last looked at: starting anew")
+            self.folder.forget()
+            return self._run(anew=True)
+
+    def _run(self, *, anew: bool) -> StudyRecord:
+        try:
+            record, context = self._begin(anew=anew)
         except BudgetEnded as error:
             raise NothingMeasured(self._too_short(error)) from None
         workshop = self._workshop(context.source)
@@ -103,9 +113,15 @@ class Session:
 
     def plan(self) -> StudyRecord:
         """Everything up to the list of variants; nothing is timed."""
-        return self._begin()[0]
+        record, context = self._begin()
+        try:
+            self._confirm(context)
+        except Changed:
+            self.folder.forget()
+            record, _ = self._begin(anew=True)
+        return record
 
-    def _begin(self) -> tuple[StudyRecord, Context]:
+    def _begin(self, *, anew: bool = False) -> tuple[StudyRecord, Context]:
         if self.folder.record_path.exists():
             context = msgspec.json.decode(self._context_path.read_bytes(), type=Context)
             self.folder.sweep()
@@ -118,7 +134,8 @@ class Session:
         options = self.options
         source = describe_source(options, self.folder)
         self.progress.stage("looking at the model")
-        seen, metric = look(options, self.folder, self._workshop(source), self._on_stage("the model"))
+        begun = self._first_look().begin(source, anew=anew)
+        seen, metric = begun.seen, begun.metric
         source = msgspec.structs.replace(source, random_weights=seen["random_weights"])
         record = self._record(source, seen, metric)
         context = Context(
@@ -130,10 +147,23 @@ class Session:
             load_s=seen["load_s"],
             sizes=options.sizes,
             knobs=options.defaults,
+            look=begun.look,
+            confirmed=begun.confirmed,
         )
         self._write_context(context)
         self.folder.write_record(record)
         return record, context
+
+    def _first_look(self) -> FirstLook:
+        return FirstLook(self.options, self.folder, self.machine, self._workshop, self._on_stage("the model"))
+
+    def _confirm(self, context: Context) -> None:
+        """Where the study began with an earlier look, look now; before anything is prepared, and once."""
+        if context.confirmed:
+            return
+        self._first_look().confirm(context.identity, context.samples_sha256)
+        context.confirmed = True
+        self._write_context(context)
 
     def _write_context(self, context: Context) -> None:
         write_atomically(self._context_path, msgspec.json.encode(context))
@@ -188,10 +218,10 @@ class Session:
             left={},
         )
 
-    def _workshop(self, source: Source) -> Workshop:
+    def _workshop(self, source: Source, folder: StudyFolder | None = None) -> Workshop:
         timeout_s = max(60.0, min(1800.0, 0.4 * self.options.budget_s))
         return Workshop(
-            self.folder,
+            folder or self.folder,
             source,
             memory_limit_bytes=memory_limit_bytes(),
             timeout_s=timeout_s,
@@ -213,6 +243,7 @@ class Session:
             self.options.profile,
             self.budget,
             lambda variant: self._prepare(variant, workshop, context, record),
+            self._answers(context, budget_s=record.budget_s),
         )
         self._yardstick.answer()
         self._write_context(context)
@@ -229,16 +260,26 @@ class Session:
         refusal = missing.why_not(variant, record.facts, self.machine)
         if refusal is not None:
             raise refusal
-        cache_key = None
-        if context.identity is not None:
-            cache_key = key(
-                variant,
-                model_sha256=context.identity,
-                calibration_sha256=context.samples_sha256,
-                machine=self.machine,
-            )
+        cache_key = self._key(variant, context)
+        if cache_key is None or not workshop.has(variant, cache_key):
+            self._confirm(context)
         seen = seen_before(record, context)
         return workshop.prepare(variant, cache_key, seen, self._on_stage(variant.name), longest_s=longest_s)
+
+    def _key(self, variant: Variant, context: Context) -> str | None:
+        """Of an artefact in the cache; None where nothing can vouch for the model."""
+        if context.identity is None:
+            return None
+        return key(
+            variant,
+            model_sha256=context.identity,
+            calibration_sha256=context.samples_sha256,
+            machine=self.machine,
+        )
+
+    def _answers(self, context: Context, **told: Any) -> answers.Place:
+        """Where answers of an artefact are kept between studies."""
+        return lambda variant: answers.place_of(self._key(variant, context), variant, context.samples_sha256, told)
 
     def _funnel(self, record: StudyRecord, workshop: Workshop, context: Context, reference: Reference) -> Funnel:
         services = Services(
@@ -250,6 +291,8 @@ class Session:
             infer_timeout_s=patience_s(record.budget_s, context.reference_s),
             patience_s=patience_s(record.budget_s, context.reference_s),
             reference_item_s=context.reference_s / max(1, len(context.reference_ids)),
+            confirm=lambda: self._confirm(context),
+            answers=self._answers(context, ids=context.reference_ids),
         )
         return Funnel(
             record,
@@ -275,6 +318,9 @@ class Session:
             not_bought=tuple(funnel.not_bought) if funnel else (),
         )
         self.folder.write_record(record)
+        context = msgspec.json.decode(self._context_path.read_bytes(), type=Context)
+        if context.look is not None and context.confirmed:
+            looks.keep_forms(context.look, self.folder)
         shrink()
         return record
 
