@@ -20,6 +20,7 @@ NAMES = {
     "ocr": "the OCR recogniser",
     "depthwise": "the depthwise CNN",
     "vit": "a ViT",
+    "tabular": "boosted trees on a table",
 }
 VERDICTS = {
     "FASTER": "faster",

@@ -1,7 +1,7 @@
 """accel's winners beside what else there is: OpenVINO's benchmark_app, ONNX Runtime at its defaults, torch.compile.
 
     python -m benchmarks.peers.runtimes prepare [--models resnet50,bert_base,minilm]
-    python -m benchmarks.peers.runtimes measure [--models …] [--minutes 10] [--blocks 6] [--budget 3m]
+    python -m benchmarks.peers.runtimes measure [--models …] [--minutes 10] [--blocks 6] [--budget 4m]
 
 The throughput winner of an ordinary study of the recipe meets benchmark_app with the hint for throughput on the same
 INT8 file, and the others at the same batch size; the latency winner meets the hint for latency, and the others one
@@ -29,6 +29,7 @@ from accel.plugins import Named
 from accel.recipe import Variant, variant_name
 from accel.result import Role, write_atomically
 from accel.samples import Samples
+from accel.units import seconds
 from benchmarks.batching.rows import Where
 from benchmarks.compression.bench import Bench
 from benchmarks.compression.rows import Cell, Run, Timed, load, write
@@ -38,11 +39,11 @@ from benchmarks.knobs.rows import FOLDER, Contest, Rivals
 from benchmarks.race import Race, Side, go_on, of_accel, runs_of
 from benchmarks.search.picks import pick_of
 from benchmarks.search.rows import Pick
-from benchmarks.search.study import BUDGET, finished, studied
+from benchmarks.search.study import finished, studied
 from benchmarks.subject import ROOT, place
 
 MODELS = ("resnet50", "bert_base", "minilm")
-BLOCKS = 5
+KIND, BLOCKS, BUDGET = "rivals", 5, "4m"
 ACCEL = "accel"
 APP, APP_ALONE, APP_SHIPPED = "benchmark_app", "benchmark_app, one item a request", "benchmark_app, copies not counted"
 PLAIN, PLAIN_INT8, AUTOTUNE = "onnxruntime, FP32", "onnxruntime, accel's INT8 file", "torch.compile max-autotune"
@@ -89,7 +90,7 @@ class Meeting:
     """One model: its files, its samples, accel's winners. short: as briefly as it goes, for a trial."""
 
     def __init__(self, model: str, *, blocks: int = BLOCKS, budget: str = BUDGET, short: bool = False) -> None:
-        self.bench = Bench(model, place() / "rivals" / Path(model).stem)
+        self.bench = Bench(model, place() / KIND / Path(model).stem)
         self.model, self.blocks, self.budget, self.short = self.bench.model, blocks, budget, short
 
     def prepare(self, longest_s: float) -> None:
@@ -123,7 +124,7 @@ class Meeting:
 
     def picks(self) -> dict[Timed, Pick]:
         """accel's winners, by target, as the study says."""
-        study = finished(self.model)
+        study = finished(KIND, self.model)
         if study is None:
             return {}
         found = {target: pick_of(study.conclusion, target) for target in _TARGETS}
@@ -131,7 +132,7 @@ class Meeting:
 
     def measure(self, clock: Clock) -> None:
         """The study if there is none, then both races, as far as the time goes."""
-        if studied(self.model, self.budget, clock, say) is None:
+        if studied(KIND, self.model, seconds(self.budget, "--budget"), clock, say) is None:
             return
         for target, pick in self.picks().items():
             race = self.race(target, pick)
@@ -139,7 +140,7 @@ class Meeting:
             go_on(race, clock, say)
 
     def _winner(self, target: Timed, pick: Pick) -> Cell:
-        study = finished(self.model)
+        study = finished(KIND, self.model)
         assert study is not None
         variant = study.conclusion.row(pick.variant).variant
         return self.bench.of(
@@ -151,12 +152,12 @@ class Meeting:
         cell = self._winner(target, pick)
         if cell.outcome != "ready":
             raise VariantError(f"the winner `{pick.variant}` can't be opened: {cell.reason}")
-        seconds = self._seconds(cell, pick.size)
+        run_s = self._seconds(cell, pick.size)
         ready = self.bench.prepared(cell.variant)
-        own = of_accel(ACCEL, self.bench, ready, target, pick.size, seconds)
+        own = of_accel(ACCEL, self.bench, ready, target, pick.size, run_s)
         folder = self.bench.root / "races" / f"{target}-{pick.variant}-{pick.size}"[:200]
         able = [rival for rival in rivals(target, pick.size) if self._file(rival) is not None]
-        sides = (own, *(self._side(rival, target, seconds, folder) for rival in able))
+        sides = (own, *(self._side(rival, target, run_s, folder) for rival in able))
         return Race(name=f"{self.model}, {target}", folder=folder, sides=sides, blocks=self.blocks)
 
     def _seconds(self, cell: Cell, size: int) -> float:

@@ -7,7 +7,7 @@ size; each of these is a cell.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,8 @@ COMPRESSIONS: dict[str, tuple[tuple[Named, ...], ...]] = {
 """By backend, beside none."""
 LEFT_OUT = ("max-autotune",)
 """Knobs that the grid does without: this one takes minutes to make."""
-SECONDS = 0.6
-_WARM_CALLS, _WARM_S = 3, 0.2
+SECONDS = 1.0
+_WARM_CALLS, _WARM_S = 3, 0.3
 _LEAST_CALLS = 3
 
 
@@ -128,6 +128,16 @@ def making_s(set_up: SetUp) -> float:
     """Seconds that making an artefact took, when it was made."""
     parts = (set_up.load_s, set_up.export_s, set_up.compress_s, set_up.compile_s)
     return sum(part for part in parts if part is not None)
+
+
+def made_once(listed: Iterable[tuple[str, str, float]]) -> dict[str, float]:
+    """Seconds of making by variant, from (variant, the artefact's folder, seconds): a shared artefact counts once."""
+    found: dict[str, float] = {}
+    seen: set[str] = set()
+    for variant, folder, seconds in listed:
+        found[variant] = 0.0 if folder in seen else seconds
+        seen.add(folder)
+    return found
 
 
 def turns(cell: Cell, live: Live, sizes: Sequence[int], seconds: float, item_s: float) -> list[Turn]:

@@ -1,12 +1,13 @@
 """Is the funnel's pick as good as the best of a full grid, and how much of the grid's time did it take?
 
     python -m benchmarks.search.regret prepare [--models digits,minilm] [--minutes 60]
-    python -m benchmarks.search.regret measure [--models digits,minilm] [--minutes 10] [--budget 3m] [--blocks 6]
+    python -m benchmarks.search.regret measure [--models digits,minilm] [--minutes 10] [--budget 2m] [--blocks 5]
 
 `prepare` makes the grid's artefacts and the reference answers for fresh samples; it may run on a busy machine.
-`measure` wants a quiet one, and does what is missing, in this order: an ordinary study of the recipe, the grid (each
-configuration once), then the study's pick beside the grid's best, by turns in fresh processes, and the pick's answers
-to samples that neither has seen. Both go on where they were; reports/hardware/search-*.json is written after each.
+`measure` wants a quiet one, and does what is missing, in this order: the grid (each configuration once), an ordinary
+study of the recipe (which gets 15 % of the time that measuring the grid took, if no budget is named), then the study's
+pick beside the grid's best, by turns in fresh processes, and the pick's answers to samples that neither has seen. Both
+go on where they were; reports/hardware/search-*.json is written after each.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from accel.errors import AccelError
 from accel.measurement.cgroup import usable_cores
 from accel.recipe import Variant
 from accel.result import Quality
+from accel.study.profiles import profile
+from accel.units import seconds as parse_seconds
 from benchmarks.batching.rows import Where
 from benchmarks.compression.bench import Bench
 from benchmarks.compression.rows import Cell, Timed, load, write
@@ -35,9 +38,12 @@ from benchmarks.race import Race, go_on, of_accel, runs_of
 from benchmarks.search import fresh, grid
 from benchmarks.search.picks import best_of, pick_of, times_of
 from benchmarks.search.rows import Duel, Regret, Tried
-from benchmarks.search.study import BUDGET, finished, studied
+from benchmarks.search.study import finished, studied
 from benchmarks.subject import Subject, place
 
+KIND = "search"
+SHARE, LEAST_S = 0.15, 60.0
+"""Of the grid's time, what the study gets, and the least that a study makes sense with."""
 BLOCKS = 5
 _SECONDS = 1.5
 _FRESH = Path(fresh.__file__)
@@ -51,12 +57,12 @@ class Advice:
         self,
         model: str,
         *,
-        budget: str = BUDGET,
+        budget: str | None = None,
         blocks: int = BLOCKS,
         targets: Sequence[Timed] = _TARGETS,
         short: bool = False,
     ) -> None:
-        self.bench = Bench(model, place() / "search" / Path(model).stem)
+        self.bench = Bench(model, place() / KIND / Path(model).stem)
         self.model, self.budget, self.blocks = self.bench.model, budget, blocks
         self.sizes, self.targets = grid.sizes_of(self.model), targets
         self.seconds, self.race_s = (0.05, 0.1) if short else (grid.SECONDS, _SECONDS)
@@ -86,16 +92,27 @@ class Advice:
 
     def tried(self) -> list[Tried]:
         """The configurations that were measured."""
-        return [t for c in self.cells() if (t := grid.kept(self.bench, c, self.sizes)) is not None]
+        found = [t for c in self.cells() if (t := grid.kept(self.bench, c, self.sizes)) is not None]
+        folders = [self.bench.prepared(t.cell.variant).prepared.folder for t in found]
+        named = [(t.cell.variant, folder, t.made_s) for t, folder in zip(found, folders, strict=True)]
+        once = grid.made_once(named)
+        return [msgspec.structs.replace(t, made_s=once[t.cell.variant]) for t in found]
 
     # --- measuring -------------------------------------------------------------------------------------------------
 
     def measure(self, clock: Clock) -> bool:
         """What is missing, as far as the time goes; True if nothing is left."""
-        if studied(self.model, self.budget, clock, say) is None or not self._gridded(clock):
+        if not self._gridded(clock) or studied(KIND, self.model, self._budget_s(), clock, say) is None:
             return False
         done = [self._raced(duel, clock) for duel in self.duels() if duel.target in self.targets]
         return all(done)
+
+    def _budget_s(self) -> float:
+        """What was asked for, or its share of the time that measuring the grid took, confirmations on top."""
+        if self.budget is not None:
+            return parse_seconds(self.budget, "--budget")
+        measuring_s = sum(tried.took_s for tried in self.tried())
+        return max(LEAST_S, SHARE * measuring_s / (1 - profile("quick").confirming_share))
 
     def _gridded(self, clock: Clock) -> bool:
         evaluation = len(self.bench.context.reference_ids)
@@ -115,7 +132,7 @@ class Advice:
 
     def duels(self) -> list[Duel]:
         """Grid's best and study's pick by target, with the runs that are there."""
-        study, tried = finished(self.model), self.tried()
+        study, tried = finished(KIND, self.model), self.tried()
         if study is None or not tried:
             return []
         known = {v.name: v for v, _ in self.listed()} | {v.name: v for v in study.record.variants}
@@ -193,15 +210,14 @@ class Advice:
 
     def record(self) -> Regret:
         """Everything that is known."""
-        study = finished(self.model)
+        study = finished(KIND, self.model)
         times = times_of(study) if study is not None else {}
         fresh_root = self.bench.root.with_name(f"{self.model}-fresh") / "study.json"
         return Regret(
             model=self.model,
             random_weights=self.bench.record.source.random_weights,
             where=Where.here(),
-            budget=self.budget,
-            profile=self.bench.record.profile,
+            budget_s=None if study is None else study.record.budget_s,
             sizes=self.sizes,
             grid=tuple(self.tried()),
             duels=tuple(self.duels()),
@@ -223,7 +239,7 @@ def measure(all_: Sequence[Advice], *, minutes: float, reports: Path) -> None:
 
 def begun(models: Sequence[str]) -> list[str]:
     """Those that something is prepared of."""
-    return [m for m in models if (place() / "search" / Path(m).stem / "cells").is_dir()]
+    return [m for m in models if (place() / KIND / Path(m).stem / "cells").is_dir()]
 
 
 def advices(models: Sequence[str], **given: object) -> list[Advice]:
@@ -243,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", default=",".join(grid.MODELS), help="recipes, separated by commas")
     parser.add_argument("--minutes", type=float, help="measure: 10 by default; prepare: as long as it takes")
     parser.add_argument("--longest", type=float, default=300.0, help="seconds that making one artefact may take")
-    parser.add_argument("--budget", default=BUDGET, help="measure: of each study")
+    parser.add_argument("--budget", help="measure: of each study; else 15 %% of its grid")
     parser.add_argument("--blocks", type=int, default=BLOCKS, help="measure: of pick beside best")
     parser.add_argument("--targets", default=",".join(_TARGETS), help="measure: which picks meet the grid's best")
     parser.add_argument("--short", action="store_true", help="measure: tiny times, to try the machinery; no figures")

@@ -20,9 +20,9 @@ _ABOUT = (
     "study of the same recipe. *The pick against the best*: how many times as fast the study's pick is as the grid's "
     "best cell whose outputs don't fail, both measured afresh by turns, each run in a fresh process; at least "
     f"{WITHIN} was wanted. In batches the pick is the study's answer, one at a time its fastest row of those it looked "
-    "at closely. *Fresh samples*: the guard on samples that neither study nor grid has seen. *Time*: the study without "
-    "its confirmations over the whole grid (making artefacts, the guard and every cell), what lay in the cache "
-    f"counted on both sides with the seconds it took; at most {100 * SHARE:.0f} % was wanted."
+    "at closely. *Fresh samples*: the guard on samples that neither study nor grid has seen. *Measuring*: opening, the "
+    "guard and every cell of the grid; of the study everything but its confirmations. *Making*: the seconds that the "
+    f"artefacts took when they were made, which lay in the cache for both. At most {100 * SHARE:.0f} % was wanted."
 )
 
 
@@ -70,17 +70,21 @@ def _guard(quality: Quality | None) -> str:
     return {"passes": "passes", "fails": "**fails**", "unresolved": "unresolved"}.get(quality.outcome, "not judged")
 
 
-_TIME_HEAD = ["model", "cells", "refused or failed", "the grid", "the study", "share", f"≤ {100 * SHARE:.0f} %"]
+_TIME_HEAD = ["model", "cells", "failed", "measuring the grid", "the study's measuring", "share"]
+_TIME_HEAD += [f"≤ {100 * SHARE:.0f} %", "making: grid, study", "share with making"]
 
 
 def _time_row(one: Regret) -> list[str]:
-    grid_s, share = grid_seconds(one), share_of(one)
     failed = sum(bool(t.cell.failed_runs) for t in one.grid)
-    timed = "–" if one.study_s is None else f"{one.study_s:.0f} s"
-    said = ["–", ""] if share is None else [f"{100 * share:.0f} %", "yes" if share <= SHARE else "**no**"]
     count = cells(one)
     counted = str(count) if count >= LEAST else f"{count} (fewer than {LEAST})"
-    return [words.title(one.model), counted, str(failed), f"{grid_s:.0f} s", timed, *said]
+    row = [words.title(one.model), counted, str(failed), f"{measuring_s(one):.0f} s"]
+    share, whole = share_of(one), share_of(one, making=True)
+    if one.study_s is None or share is None or whole is None:
+        return [*row, "–", "–", "", f"{making_s(one):.0f} s, –", "–"]
+    both = f"{making_s(one):.0f} s, {one.made_s or 0.0:.0f} s"
+    held = "yes" if share <= SHARE else "**no**"
+    return [*row, f"{one.study_s:.0f} s", f"{100 * share:.0f} %", held, both, f"{100 * whole:.0f} %"]
 
 
 def cells(one: Regret) -> int:
@@ -88,15 +92,22 @@ def cells(one: Regret) -> int:
     return sum(run.target == "batch" for tried in one.grid for run in tried.cell.runs)
 
 
-def grid_seconds(one: Regret) -> float:
-    """Making the artefacts, the guard and every cell."""
-    return sum(tried.made_s + tried.took_s for tried in one.grid)
+def measuring_s(one: Regret) -> float:
+    """Opening every configuration, the guard and every cell."""
+    return sum(tried.took_s for tried in one.grid)
 
 
-def share_of(one: Regret) -> float | None:
-    """The study's share of the grid's time."""
-    grid_s = grid_seconds(one)
-    return None if one.study_s is None or not grid_s else one.study_s / grid_s
+def making_s(one: Regret) -> float:
+    """Making the grid's artefacts, each once."""
+    return sum(tried.made_s for tried in one.grid)
+
+
+def share_of(one: Regret, *, making: bool = False) -> float | None:
+    """The study's share of the grid's time, with or without making artefacts on both sides."""
+    grid_s = measuring_s(one) + (making_s(one) if making else 0.0)
+    if one.study_s is None or not grid_s:
+        return None
+    return (one.study_s + ((one.made_s or 0.0) if making else 0.0)) / grid_s
 
 
 def _said(found: Sequence[Regret]) -> list[str]:

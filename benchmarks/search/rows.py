@@ -45,17 +45,16 @@ class Duel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Regret(msgspec.Struct, frozen=True, kw_only=True):
-    """One model. study_s: the study's time without its confirmations, with what making its artefacts takes when they
-    aren't in the cache yet; confirming_s: of the confirmations.
+    """One model. budget_s: what the study was given; study_s: what it took without its confirmations; confirming_s: of
+    these; made_s: what making those of its artefacts took that were in the cache already.
     """
 
     model: str
     random_weights: bool
     where: Where
-    budget: str
-    profile: str
     sizes: tuple[int, ...]
     grid: tuple[Tried, ...]
+    budget_s: float | None = None
     study_s: float | None = None
     made_s: float | None = None
     confirming_s: float | None = None
