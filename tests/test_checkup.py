@@ -104,10 +104,17 @@ def test_flags_are_told_as_what_they_are_good_for(flags: tuple[str, ...], words:
 def test_advice_names_each_thing_to_do() -> None:
     steal = Witness(id="W1", value=0.1, warn=0.01, unstable=0.03, invalid=0.2, level="unstable", sentence="Steal 10 %.")
     noisy = Noise(seconds=1.0, spread=0.5, witnesses=(steal,), missing=())
-    told = checkup.advice(found(problem="not installed", noise=noisy, governor="powersave", memory_bytes=10**9))
+    told = checkup.advice(
+        found(problem="not installed", noise=noisy, governor="powersave", memory_bytes=10**9, logical_cpus=2)
+    )
     assert [any(word in line for line in told) for word in ("pip install it", "Steal", "50 %", "powersave", "1 GB")]
     assert len(told) == 5
-    assert checkup.advice(found()) == []
+    assert checkup.advice(found(logical_cpus=2)) == []
+
+
+def test_a_quota_is_advised_on() -> None:
+    (told,) = checkup.advice(found())
+    assert told == "Give runtimes 2 threads here: 2 of 8 processors: a CPU quota of 2 cores."
 
 
 def test_this_machine_is_looked_at_for_real() -> None:

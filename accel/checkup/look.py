@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 
 from accel import plugins
+from accel.checkup.devices import devices
+from accel.compilation._devices import Device
 from accel.errors import MissingLibrary
 from accel.measurement import noise
 from accel.measurement.machine import Machine, detect
@@ -58,6 +60,7 @@ class Checkup(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     backends: tuple[BackendState, ...]
     noise: Noise
+    devices: tuple[Device, ...] = ()
 
     @property
     def can_run(self) -> bool:
@@ -68,7 +71,11 @@ class Checkup(msgspec.Struct, frozen=True, kw_only=True):
 def examine(noise_s: float = 1.0) -> Checkup:
     """Look at this machine; takes a few seconds, since each runtime is imported once in a process of its own."""
     machine = detect()
-    return Checkup(machine=machine, backends=backends(machine, import_problem), noise=listen(noise_s))
+    states = backends(machine, import_problem)
+    runtimes = [state.runtime for state in states if not state.problem]
+    return Checkup(
+        machine=machine, backends=states, noise=listen(noise_s), devices=devices(runtimes, len(machine.gpus or ()))
+    )
 
 
 def backends(machine: Machine, problem_of: Callable[[str], str]) -> tuple[BackendState, ...]:
@@ -139,6 +146,9 @@ def advice(found: Checkup) -> list[str]:
             "Stop it, or measure with --profile shared."
         )
     machine = found.machine
+    if machine.limited:
+        threads = f"{machine.cores} thread{'' if machine.cores == 1 else 's'}"
+        told.append(f"Give runtimes {threads} here: {machine.limited}.")
     if machine.governor not in (None, "performance"):
         told.append(f"The frequency governor is `{machine.governor}`; `performance` makes times repeat better.")
     if machine.memory_bytes is not None and machine.memory_bytes < 2e9:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import click
@@ -95,6 +96,7 @@ def _lines(found: Checkup) -> list[str]:
     for backend in found.backends:
         state = f"{backend.runtime} {backend.version}".rstrip() if not backend.problem else backend.problem
         lines.append(f"  {'ok' if not backend.problem else '--'}  {backend.name:{width}}  {state}")
+    lines += _devices(found)
     lines += ["", "Machine", *(f"  {line}" for line in _machine(found.machine))]
     lines += [f"  {line}" for line in abilities(found.machine)]
     lines += ["", f"Noise, over {found.noise.seconds:g} s", f"  equal pieces of work: p99 {found.noise.spread:+.0%}"]
@@ -103,6 +105,14 @@ def _lines(found: Checkup) -> list[str]:
     told = advice(found)
     lines += ["", "What to do" if told else "Nothing is missing.", *(f"  {line}" for line in told)]
     return [*lines, "", "How small a difference this machine can show: accel doctor --measure"]
+
+
+def _devices(found: Checkup) -> list[str]:
+    """Where the runtimes can compute, and where they could elsewhere; within 80 columns."""
+    from accel.checkup.devices import lines
+
+    told = [textwrap.wrap(line, 78, subsequent_indent=" " * 4) for line in lines(found.devices)]
+    return ["", "Devices", *(f"  {part}" for parts in told for part in parts)] if told else []
 
 
 def _machine(machine: Machine) -> list[str]:
@@ -115,6 +125,7 @@ def _machine(machine: Machine) -> list[str]:
     return [
         machine.cpu,
         f"{machine.cores} of {machine.logical_cpus} processors usable, {quota}, {memory}",
+        *([] if machine.topology is None else textwrap.wrap(str(machine.topology), 78)),
         f"{machine.kernel}{where}",
         *(", ".join(part) for part in (packages[:half], packages[half:]) if part),
     ]

@@ -7,7 +7,7 @@ Documentation/ABI/stable/sysfs-devices-system-cpu and admin-guide/cputopology.rs
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,7 @@ from accel.measurement.cgroup import ROOT, parse_cpus, read, shown
 
 Cpus = tuple[int, ...]
 """Numbers of logical processors, ascending."""
+_MOST_LISTED = 8
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,13 +47,13 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
         """
         cores = f"{self.cores} {_plural('core', self.cores)}"
         if self.threads_per_core > 1:
-            cores += f" of {self.threads_per_core} threads ({shown(self.siblings)})"
+            cores += f" of {self.threads_per_core} threads{_which(self.siblings)}"
         parts = [f"{self.packages} {_plural('package', self.packages)}", cores]
         for name, groups in (("L3", self.l3), ("memory node", self.nodes)):
             if groups is not None:
-                parts.append(f"one {name}" if len(groups) == 1 else f"{len(groups)} {name}s ({shown(groups)})")
+                parts.append(f"one {name}" if len(groups) == 1 else f"{len(groups)} {name}s{_which(groups)}")
         if self.kinds is not None:
-            parts.append(f"{len(self.kinds)} kinds of core ({shown(self.kinds)})")
+            parts.append(f"{len(self.kinds)} kinds of core{_which(self.kinds)}")
         return ", ".join(parts)
 
     @staticmethod
@@ -71,6 +72,11 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
         wanted = set(cpus)
         known = {cpu for core in self.siblings for cpu in core}
         return sum(1 for core in self.siblings if wanted & set(core)) + len(wanted - known)
+
+
+def _which(groups: Sequence[Cpus]) -> str:
+    """In brackets, where they aren't too many for a line."""
+    return f" ({shown(groups)})" if len(groups) <= _MOST_LISTED else ""
 
 
 def _plural(word: str, count: int) -> str:

@@ -82,3 +82,9 @@ def test_two_machines_differ_in_it_only_where_both_tell(tmp_path: Path) -> None:
     two = msgspec.structs.replace(one, topology=topology(write(TWO_SOCKETS, tmp_path / "b")))
     assert [name for name, _, _ in differences(one, two)] == ["topology"]
     assert differences(one, msgspec.structs.replace(one, topology=None, affinity=None)) == []
+
+
+def test_many_groups_are_counted_and_not_listed() -> None:
+    pairs = tuple((i, i + 64) for i in range(64))
+    many = Topology(packages=2, cores=64, threads_per_core=2, siblings=pairs, l3=pairs[:9])
+    assert str(many) == "2 packages, 64 cores of 2 threads, 9 L3s"
