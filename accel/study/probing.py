@@ -2,7 +2,7 @@
 
 No comparison uses these runs (they have no target); findings are read from them. Trap 33: a tight loop keeps threads
 awake and caches warm, which requests that come now and then don't. Rule 5: an answer that comes from a cache is fast on
-repeated inputs alone.
+repeated inputs alone. And where inputs hold denormal numbers, what keeping those would cost.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _LOOP_S, _CALLS = 0.5, 20
 _LOOPS = 3
 """How often each tight loop is run: distinct inputs, then one input, by turns."""
 _OPENING_S = 4.0
+_LONGEST_S = 2.0
 _SHARE = 0.1
 
 
@@ -44,6 +45,8 @@ def probe(funnel: Funnel) -> None:
             funnel.not_bought.append(f"a look at `{name}` called with pauses and with repeated inputs")
             continue
         _look(funnel, name, turns)
+        if funnel.record.denormals and funnel.budget.fits(_OPENING_S + _LONGEST_S, kept_s=kept_s):
+            _keeping(funnel, name)
 
 
 def _look(funnel: Funnel, name: str, turns: list[Turn]) -> None:
@@ -56,10 +59,27 @@ def _look(funnel: Funnel, name: str, turns: list[Turn]) -> None:
         funnel.not_bought.append(f"the rest of a look at `{name}`: the budget ended while {error.doing}")
 
 
+def _keeping(funnel: Funnel, name: str) -> None:
+    """What would it cost to keep the denormal numbers that the inputs hold? They become zero wherever else is measured.
+
+    A runtime that was told to make them zero all the same (`flush_denormals`) isn't asked.
+    """
+    turn = _turn(funnel, name, "kept", 0, _LONGEST_S)
+    if turn.run_id in funnel.results:
+        return
+    funnel.progress.stage(f"{name}: denormal numbers kept")
+    try:
+        with funnel.survives_look(name), funnel.live(name, "kept", "kept") as live:
+            if live.effective.detail.get("denormals") == "kept":
+                funnel.measure(live, turn)
+    except BudgetEnded as error:
+        funnel.not_bought.append(f"a look at `{name}` with denormals kept: the budget ended while {error.doing}")
+
+
 def _turns(funnel: Funnel, name: str, *, paused: bool) -> list[Turn]:
     """Tight loops over distinct inputs and over one, by turns; then calls with pauses, the longest last."""
     each_s = call_s(funnel, _turn(funnel, name, "loop", 0, 0.0), name)
-    loop_s = max(_LOOP_S, min(2.0, _CALLS * each_s))
+    loop_s = max(_LOOP_S, min(_LONGEST_S, _CALLS * each_s))
     turns = []
     for i in range(_LOOPS):
         turns.append(_turn(funnel, name, f"loop-{i}", i, loop_s))

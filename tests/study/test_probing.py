@@ -26,14 +26,14 @@ class FakeFunnel:
         self.now = 0.0
         self.profile = PROFILES[profile]
         self.budget = Budget(budget_s, spent_s=spent_s, now=lambda: self.now)
-        self.record = SimpleNamespace(baseline="base")
+        self.record = SimpleNamespace(baseline="base", denormals=None)
         self.results: dict[str, Turn] = {}
         self.item_s = {"base": 0.002}
         self.folder: Any = None
         self.not_bought: list[str] = []
         self.progress = SimpleNamespace(stage=lambda text: None)
         answers = {t: self.answer(t, w) for t, w in winners.items()}
-        self.conclusion = SimpleNamespace(batch=answers.get("batch"), online=answers.get("online"))
+        self.conclusion = SimpleNamespace(batch=answers.get("batch"), online=answers.get("online"), memory=None)
 
     def answer(self, target: Any, winner: str) -> Answer:
         keeps = winner == "base"
@@ -50,10 +50,12 @@ class FakeFunnel:
         yield
 
     @contextmanager
-    def live(self, name: str, tag: str) -> Iterator[str]:
-        yield name
+    def live(self, name: str, tag: str, denormals: str = "zero") -> Iterator[Any]:
+        # "deaf" stands for who was told to make them zero whatever is asked.
+        kept = denormals if name != "deaf" else "zero"
+        yield SimpleNamespace(effective=SimpleNamespace(detail={"denormals": kept}))
 
-    def measure(self, live: str, turn: Turn) -> None:
+    def measure(self, live: Any, turn: Turn) -> None:
         if turn.duration_s > self.budget.cut_s():
             raise BudgetEnded("waiting")
         self.now += turn.duration_s
@@ -105,6 +107,15 @@ def test_a_look_that_the_budget_does_not_carry_is_said(budget_s: float, spent_s:
     assert funnel.not_bought == [
         f"a look at `{name}` called with pauses and with repeated inputs" for name in ("fast", "base")
     ]
+
+
+def test_what_keeping_denormals_costs_is_looked_at_only_where_inputs_hold_some() -> None:
+    assert "look-fast-kept" not in looked(FakeFunnel(batch="fast"))
+    for name, there in (("fast", True), ("deaf", False)):
+        funnel = FakeFunnel(batch=name)
+        funnel.record.denormals = {"x": 0.5}
+        assert (f"look-{name}-kept" in looked(funnel)) is there
+    assert looked(funnel)["look-deaf-loop-0"].inputs == "unique"
 
 
 def test_turns_say_what_they_are_to_be_decoded_by_old_and_new() -> None:
