@@ -14,7 +14,7 @@ from accel.analysis.batch_curve import BatchCurve
 from accel.analysis.load_curve import LoadPoint
 from accel.analysis.roles import Roles
 from accel.analysis.roofline import Roofline
-from accel.compilation import Effective
+from accel.compilation import DeviceTimes, Effective
 from accel.compilation._profile import Layers
 from accel.measurement.machine import Machine
 from accel.measurement.peaks import Peaks
@@ -162,6 +162,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     throughput: items/s in batch mode at `batch_size`, the best size found; throughput_by_size for the chart.
     memory: peak resident bytes while one request at a time is answered, less_memory: how many times less than the
         original; of a study that was after memory.
+    device_times: the largest batch that was taken apart on a device of its own. device_peak_bytes: of its memory.
     """
 
     name: str
@@ -194,6 +195,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     roofline: Roofline | None = None
     memory: Estimate | None = None
     less_memory: Estimate | None = None
+    device_times: DeviceTimes | None = None
+    device_peak_bytes: int | None = None
 
 
 class Pareto(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,6 +75,8 @@ def _facts(variant: Variant, record: StudyRecord, results: Sequence[Result], run
         "effective": next((r.effective for r in results if r.effective is not None), None),
         "artefact_bytes": next((r.artefact_bytes for r in results if r.artefact_bytes is not None), None),
         "memory_bytes": max(memory, default=None),
+        "device_times": max((r.device_times for r in results if r.device_times), key=lambda t: t.rows, default=None),
+        "device_peak_bytes": max((b for r in results if r.memory and (b := r.memory.gpu_peak_bytes)), default=None),
         "numerics": next((r.numerics for r in results if r.numerics is not None), None),
         "validity": worst(believable(deepest(of(runs, t)))[1] for t in ("latency", "batch", "online")),
         "notes": tuple(dict.fromkeys(n for r in results for n in r.notes)),

@@ -9,6 +9,7 @@ import msgspec
 from accel.analysis import Estimate
 from accel.analysis.conclusion import Comparison, Conclusion, Row, StudyRecord
 from accel.report import words
+from accel.report.device import WHY, parts
 from accel.units import show_seconds
 
 
@@ -69,6 +70,8 @@ def table(conclusion: Conclusion) -> Table:
         (accuracy, "on samples that calibration never saw", _accuracy),
         ("size", "the artefact on disk", lambda r: Cell(value=words.bytes_or_dash(r.artefact_bytes))),
         ("memory", "peak of the process that ran it", lambda r: Cell(value=words.bytes_or_dash(r.memory_bytes))),
+        ("on the device", WHY, _on_device),
+        ("device memory", "at most, in a run", lambda r: Cell(value=words.bytes_or_dash(r.device_peak_bytes))),
         ("set-up", "to make it; beneath: to start it", _set_up),
         ("ran as", "precision and threads, read back from the runtime", _effective),
     ]
@@ -242,6 +245,11 @@ def _set_up(row: Row) -> Cell:
     made = [v for v in (s.load_s, s.export_s, s.compress_s, s.compile_s) if v is not None]
     start = f"start {show_seconds(s.start_s)}" if s.start_s is not None else ""
     return _cell(show_seconds(sum(made)) if made else words.NOTHING, start, "cached" if s.cached else "")
+
+
+def _on_device(row: Row) -> Cell:
+    times = row.device_times
+    return _cell(words.NOTHING) if times is None else _cell(parts(times), f"batch of {times.rows}")
 
 
 def _effective(row: Row) -> Cell:
