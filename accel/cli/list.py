@@ -49,7 +49,22 @@ def _named(name: str) -> list[str]:
             raise NoStudy(Path(name))
         everything = [n for kind in plugins.FOLDERS for n in plugins.names(kind)]
         raise InputError(f"Nothing is called `{name}`, neither a plug-in nor a study. {nearest(name, everything)}")
-    return [line for kind, cls in found for line in _plugin(kind, name, cls)]
+    return [line for kind, cls in found for line in (*_plugin(kind, name, cls), *_devices(kind, cls))]
+
+
+def _devices(kind: str, cls: type[Any]) -> list[str]:
+    """Where a backend's runtime can compute here, and where it could elsewhere."""
+    if kind != "compilation" or not isinstance(runtime := getattr(cls, "runtime", None), str):
+        return []
+    from importlib.util import find_spec
+
+    from accel.checkup.devices import devices, lines
+    from accel.measurement.machine import detect
+
+    if find_spec(runtime) is None:
+        return ["", f"The package `{runtime}` is not installed here; `accel doctor` says how to get it."]
+    told = lines(devices([runtime], len(detect().gpus or ())))
+    return ["", f"Devices of {runtime} here:", *(f"  {line}" for line in told)] if told else []
 
 
 def _plugin(kind: str, name: str, cls: type[Any]) -> list[str]:
@@ -117,6 +132,7 @@ def _variant(conclusion: Conclusion, name: str) -> list[str]:
     lines += [f"backend: {row.variant.backend}"]
     lines += [f"compression: {', '.join(str(c) for c in row.variant.compression)}"] if row.variant.compression else []
     lines += _ran(row) + _cost(row) + _near(conclusion, row) + _scored(row) + _computes(row)
+    lines += _on_device(row)
     lines += _spends(conclusion, row)
     lines += _rescue(conclusion, row)
     lines += [f"note: {note}" for note in row.notes]
@@ -165,6 +181,12 @@ def _cost(row: Row) -> list[str]:
     if row.memory_bytes is not None:
         lines.append(f"memory: {show_bytes(row.memory_bytes)}")
     return lines
+
+
+def _on_device(row: Row) -> list[str]:
+    from accel.report.device import told
+
+    return told(row)
 
 
 def _near(conclusion: Conclusion, row: Row) -> list[str]:

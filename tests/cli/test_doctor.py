@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from accel import checkup
 from accel.checkup import freeze, measure
 from accel.checkup.freeze import Freeze, Proof, View
 from accel.cli import proof
+from accel.compilation._devices import Device
 from tests.checkup.test_measure import NARROW, WIDE, against, measured
 from tests.cli.conftest import Accel
 from tests.test_checkup import found
@@ -23,9 +25,22 @@ def test_doctor_prints_all_of_it_within_80_columns(accel_cli: Accel, monkeypatch
         "quota of 2 cores",
         "8 GB",
         "W2: cpu.stat",
-        "Nothing is missing",
+        "Give runtimes 2 threads here",
     ):
         assert words in said.out
+    assert max(len(line) for line in said.out.splitlines()) <= 80
+
+
+def test_doctor_lists_devices_that_run_and_those_that_do_not(accel_cli: Accel, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = "not in the installed build; another build has it: pip install onnxruntime-gpu"
+    listed = (
+        Device(runtime="onnxruntime", name="CPUExecutionProvider", by="onnxruntime"),
+        Device(runtime="onnxruntime", name="CUDAExecutionProvider", by="onnxruntime:device=cuda", why=absent),
+    )
+    monkeypatch.setattr(checkup, "examine", lambda: msgspec.structs.replace(found(), devices=listed))
+    said = accel_cli("doctor")
+    assert "ok  onnxruntime CPUExecutionProvider: onnxruntime" in said.out
+    assert "--  onnxruntime CUDA: not in the installed build" in said.out
     assert max(len(line) for line in said.out.splitlines()) <= 80
 
 
