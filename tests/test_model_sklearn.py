@@ -203,6 +203,21 @@ def test_an_estimator_is_known_again_unless_it_holds_code_of_ones_own(tmp_path: 
     assert identity(loaded(pipeline, tmp_path / "d", data()[0])) is None
 
 
+def test_what_a_factory_trained_is_trained_once(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "from pathlib import Path\nimport numpy as np\nfrom sklearn.linear_model import Ridge\n\n\n"
+        "def build():\n    with Path(__file__).with_name('calls').open('a') as file:\n        file.write('x')\n"
+        "    return Ridge().fit(np.eye(3), np.arange(3.0))\n"
+    )
+    first = loaded(f"{tmp_path / 'train.py'}:build", tmp_path, np.eye(3))
+    again = Model.reopen(first.source, first.folder, None, signature=first.signature, facts=first.facts)
+    x = np.ones((2, 3))
+    np.testing.assert_array_equal(
+        again.as_form("sklearn")({"X": x})["prediction"], first.as_form("sklearn")({"X": x})["prediction"]
+    )
+    assert (tmp_path / "calls").read_text() == "x"
+
+
 # tables and labels
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from accel.errors import InputError
+from accel.model import pickles
 from accel.samples.table import INPUT, Table
 
 Arrays = dict[str, npt.NDArray[Any]]
 Answer = Literal["probabilities", "label", "prediction"]
+_FILE = "estimator.pkl"
+_RECORD = "estimator.json"
 _FIT = "Call its fit(X, y) first."
 
 
@@ -59,6 +65,22 @@ class Estimator:
         import pandas as pd
 
         return pd.DataFrame(array, columns=list(self.columns))
+
+
+def keep(estimator: Estimator, folder: Path) -> None:
+    """Store what a factory trained, so that no later child of this study trains it again; left out if it can't be."""
+    with contextlib.suppress(Exception):  # a step may hold anything; then the factory is called again
+        sha256, roots = pickles.store({"estimator": estimator}, folder / _FILE)
+        (folder / _RECORD).write_text(json.dumps({"sha256": sha256, "sys_path": roots}))
+
+
+def kept(folder: Path) -> Estimator | None:
+    """What `keep` stored. Raises InputError if the file was changed since."""
+    if not (folder / _RECORD).is_file():
+        return None
+    record = json.loads((folder / _RECORD).read_text())
+    found: Estimator = pickles.restore(folder / _FILE, record["sha256"], tuple(record["sys_path"]))["estimator"]
+    return found
 
 
 def is_estimator(given: object) -> bool:

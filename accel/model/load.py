@@ -143,6 +143,10 @@ class Model:
         """
         if form not in self._forms:
             self._forms[form] = self._made(form)
+        if self._forms[form] is _UNREAD and form == "sklearn":
+            from accel.model.estimator import kept
+
+            self._forms[form] = kept(self.folder) or _UNREAD
         if self._forms[form] is _UNREAD:
             whole = Model.load(self.source, self.folder, self._samples)
             self._forms[form] = whole.as_form(form)

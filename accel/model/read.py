@@ -14,7 +14,7 @@ import numpy as np
 from accel.errors import InputError, MissingLibrary, VariantError
 from accel.model import convert, pickles
 from accel.model.call import Call
-from accel.model.estimator import checked, is_estimator
+from accel.model.estimator import checked, is_estimator, keep
 from accel.model.factory import call_factory
 from accel.model.load import commit
 from accel.model.onnx_file import check_onnx, read_graph
@@ -142,7 +142,9 @@ def _factory(source: Source, folder: Path, samples: Samples | None) -> Found:
     if is_torch_module(given):
         return _torch(source, given, example, samples)
     if is_estimator(given):
-        return _sklearn(source, given, samples)
+        found = _sklearn(source, given, samples)
+        keep(found.value, folder)
+        return found
     if callable(given):
         return _callable(source, given, samples)
     raise InputError(
