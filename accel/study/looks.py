@@ -83,11 +83,17 @@ def find(key: Key, folder: StudyFolder) -> dict[str, Any] | None:
     try:
         reply: dict[str, Any] = msgspec.json.decode((key.folder / _ENTRY).read_bytes())
         os.utime(key.folder)
+    except (OSError, msgspec.DecodeError):
+        return None
+    try:
         _link(key.folder / "samples", folder.samples)
         _link(key.folder / "model", folder.model)
-    except (OSError, msgspec.DecodeError):
-        folder.clear()
-        folder.create(resume=True)
+    except OSError:
+        # Half of an entry is none; what the study stored in its folder itself stays.
+        for part in (folder.samples, folder.model / FORMS):
+            shutil.rmtree(part, ignore_errors=True)
+        for name in (convention.FILE, facts.FILE):
+            (folder.model / name).unlink(missing_ok=True)
         return None
     return reply
 
