@@ -18,8 +18,20 @@ from accel.model.layer_class import layer_class
 FUSED, AROUND = "fused", "around"
 """Classes beside those of `accel.model.layer_class`: a kernel that a compiler made of several operators; what runs
 around the operators."""
-GENERATED, BETWEEN = "generated kernels", "calls between operators"
-_OWN = {"Subgraph": FUSED, GENERATED: FUSED, BETWEEN: AROUND}
+GENERATED, LIBRARY, BETWEEN = "generated kernels", "the compiled library", "calls between operators"
+_OWN = {"Subgraph": FUSED, GENERATED: FUSED, LIBRARY: FUSED, BETWEEN: AROUND}
+# What torch notes down about tensors, none of which computes anything.
+_BOOKKEEPING = (
+    "detach",
+    "lift_fresh",
+    "resolve_conj",
+    "resolve_neg",
+    "empty",
+    "empty_strided",
+    "resize_",
+    "as_strided",
+)
+_OWN |= {f"aten::{name}": AROUND for name in _BOOKKEEPING} | {"detach": AROUND}
 _WARM, _LEAST, _MOST = 3, 3, 100
 
 

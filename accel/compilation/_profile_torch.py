@@ -12,7 +12,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from accel.compilation import Arrays, Engine
-from accel.compilation._profile import BETWEEN, GENERATED, Call, Layers, layers, repeat, warm_up
+from accel.compilation._profile import BETWEEN, GENERATED, LIBRARY, Call, Layers, layers, repeat, warm_up
 
 RUN = "accel: run"
 _COMPILED = "## Call CompiledFxGraph"
@@ -31,7 +31,7 @@ def profile(
 ) -> Layers:
     """Run an opened engine on `inputs` for about `seconds` under torch.profiler.
 
-    generated: the whole model is one compiled library, so that what isn't an operator is its own kernels.
+    generated: the whole model is one compiled library, which doesn't tell its own kernels from those it calls.
     on_device: it runs on a GPU, so what counts is the time of the kernels that an operator started there.
     """
     from torch.profiler import ProfilerActivity, record_function
@@ -55,8 +55,13 @@ def profile(
         items=len(next(iter(inputs.values()))),
         runs=runs,
         source="torch.profiler",
-        notes=("times of the kernels on the device",) if on_device else (),
+        notes=_notes(generated=generated, on_device=on_device),
     )
+
+
+def _notes(*, generated: bool, on_device: bool) -> tuple[str, ...]:
+    library = ("which of its kernels take how long isn't told",) if generated else ()
+    return (*library, *(("times of the kernels on the device",) if on_device else ()))
 
 
 def calls_of(events: Iterable[Any], *, generated: bool = False) -> Iterator[Call]:
@@ -67,8 +72,8 @@ def calls_of(events: Iterable[Any], *, generated: bool = False) -> Iterator[Call
     for event in events:
         name = str(event.name)
         if _is_around(name) and _is_inside(event):
-            own = generated if name == RUN else name.startswith(_COMPILED)
-            yield from _if_any(GENERATED if own else BETWEEN, event.self_cpu_time_total)
+            outside = LIBRARY if generated else BETWEEN
+            yield from _if_any(GENERATED if name.startswith(_COMPILED) else outside, event.self_cpu_time_total)
         elif _is_outermost(event):
             yield Call(name, _precision(name), event.cpu_time_total * 1e-6)
 
