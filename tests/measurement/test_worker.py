@@ -89,6 +89,7 @@ def test_single_stream_leaves_a_trace_that_is_what_the_reply_says(child: Child, 
     assert reply["steady"]["label"] == "short", "300 calls of microseconds"
     assert all(0 < s < 1 for s in reply["canary_s"])
     assert reply["energy"] is None, "no window of 10 s"
+    assert reply["recompiled"] is None, "this child hasn't loaded torch"
     assert reply["memory"]["gpu_bytes"] is None or reply["memory"]["gpu_bytes"] >= 0
 
 
