@@ -60,6 +60,8 @@ def ratio(base: Sequence[Run], one: Sequence[Run]) -> tuple[Estimate, Evidence] 
     """How many times less memory `one` takes than `base`, from the deepest phase with two pairs or more, and which."""
     for phase in _PHASES:
         theirs, ours = _peaks(base, phase), _peaks(one, phase)
+        if phase == "screening" and not theirs.keys() & ours.keys():
+            theirs, ours = _first(base), _first(one)
         logs = [math.log(theirs[key] / ours[key]) for key in theirs.keys() & ours.keys()]
         if len(logs) >= _ENOUGH:
             mean, low, high = t_interval(logs)
@@ -75,14 +77,22 @@ def _estimate(value: float, low: float | None, high: float | None, n: int) -> Es
     return Estimate(value=value, low=low, high=high, n=n, unit="x", method=method)
 
 
-def _peaks(runs: Sequence[Run], phase: str) -> dict[int | None, float]:
-    """Peak bytes by block; those of the rounds of settings count as screening only where there is nothing else."""
-    found: dict[int | None, float] = {}
-    for run in of(runs, "latency", phase=phase):
-        memory = run.result.memory
-        if memory is not None and memory.peak_run_bytes and run.result.role != "repeat":
-            found[run.result.block] = float(memory.peak_run_bytes)
-    return found
+def _peaks(runs: Sequence[Run], phase: str) -> dict[tuple[str, int | None], float]:
+    """Peak bytes by what pairs them: the block, and before the blocks the round of settings or the first look."""
+    found: dict[tuple[str, int | None], float] = {}
+    for name in (phase, "tuning") if phase == "screening" else (phase,):
+        for run in of(runs, "latency", phase=name):
+            memory, result = run.result.memory, run.result
+            if memory is not None and memory.peak_run_bytes and result.role != "repeat":
+                found[name, result.trial if name == "tuning" else result.block] = float(memory.peak_run_bytes)
+    rounds = {key: value for key, value in found.items() if key[0] == "tuning"}
+    # Before a first look all samples are answered in batches, which a round of settings doesn't do.
+    return rounds or found
+
+
+def _first(runs: Sequence[Run]) -> dict[tuple[str, int | None], float]:
+    """Of the first look alone, for who was in no round of settings."""
+    return _peaks([run for run in runs if run.result.phase == "screening"], "screening")
 
 
 def smallest(known: Mapping[str, Known], record: StudyRecord) -> Answer | None:
@@ -155,7 +165,9 @@ def _pace(found: Comparison | None) -> str:
 def _keep(base: Row, eligible: Sequence[Row]) -> Answer:
     parts = [f"Keep your model: nothing was shown to need less memory and not to be slower ({held(base.memory)})."]
     nearest = max(eligible, key=_times, default=None)
-    if nearest is not None and nearest.less_memory is not None:
+    if nearest is not None and nearest.less_memory is not None and nearest.less_memory.value <= 1.0:
+        parts.append("Nothing else held less.")
+    elif nearest is not None and nearest.less_memory is not None:
         found = nearest.speedup_latency
         pace = "" if found is None else f", {words.times(found.ratio)} [{words.ends(found.ratio)}] as fast"
         less = f"{words.times(nearest.less_memory)} [{words.ends(nearest.less_memory)}] less"

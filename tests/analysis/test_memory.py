@@ -73,7 +73,7 @@ def test_what_nobody_asked_for_is_not_there(tmp_path: Path) -> None:
 def test_the_interval_is_that_of_the_logarithms() -> None:
     class Run:
         def __init__(self, block: int, held: float) -> None:
-            fields = {"target": "latency", "phase": "blocks", "block": block, "role": "candidate"}
+            fields = {"target": "latency", "phase": "blocks", "block": block, "role": "candidate", "trial": 0}
             self.result = type("R", (), {**fields, "memory": Memory(peak_run_bytes=round(held * MB))})()
 
     base = [Run(0, 400), Run(1, 410), Run(2, 390)]
@@ -85,6 +85,23 @@ def test_the_interval_is_that_of_the_logarithms() -> None:
     assert (found[1], found[0].n) == ("blocks", 3)
     assert found[0].low == pytest.approx(math.exp(logs.mean() - half))
     assert found[0].high == pytest.approx(math.exp(logs.mean() + half))
+
+
+def test_before_the_blocks_rounds_are_paired_and_else_the_first_looks() -> None:
+    class Run:
+        def __init__(self, phase: str, trial: int, held: float) -> None:
+            fields = {"target": "latency", "phase": phase, "block": None, "role": "candidate", "trial": trial}
+            self.result = type("R", (), {**fields, "memory": Memory(peak_run_bytes=round(held * MB))})()
+
+    base = [Run("screening", 0, 900), Run("tuning", 1, 400), Run("tuning", 2, 440)]
+    turned = [Run("screening", 0, 100), Run("tuning", 1, 200), Run("tuning", 2, 220)]
+    found = memory.ratio(base, turned)  # type: ignore[arg-type]
+    assert found is not None
+    assert (found[0].n, found[1]) == (2, "screening")
+    assert found[0].value == pytest.approx(2.0), "not nine times, as a first look after batches of eight would have it"
+    looked = memory.ratio(base, [Run("screening", 0, 300)])  # type: ignore[arg-type]
+    assert looked is not None
+    assert (looked[0].value, looked[0].low, looked[0].n) == (pytest.approx(3.0), None, 1)
 
 
 def test_less_by_less_than_two_percent_is_nothing() -> None:
