@@ -87,11 +87,14 @@ def source_variant(source: str) -> Variant:
 
 
 class Meeting:
-    """One model: its files, its samples, accel's winners. short: as briefly as it goes, for a trial."""
+    """One model: its files, its samples, accel's winners. study: whose; short: as briefly as it goes, for a trial."""
 
-    def __init__(self, model: str, *, blocks: int = BLOCKS, budget: str = BUDGET, short: bool = False) -> None:
+    def __init__(
+        self, model: str, *, blocks: int = BLOCKS, budget: str = BUDGET, study: str = KIND, short: bool = False
+    ) -> None:
         self.bench = Bench(model, place() / KIND / Path(model).stem)
         self.model, self.blocks, self.budget, self.short = self.bench.model, blocks, budget, short
+        self.study = study
 
     def prepare(self, longest_s: float) -> None:
         """The files that rivals run, and torch's cache of what max-autotune compiles."""
@@ -124,7 +127,7 @@ class Meeting:
 
     def picks(self) -> dict[Timed, Pick]:
         """accel's winners, by target, as the study says."""
-        study = finished(KIND, self.model)
+        study = finished(self.study, self.model)
         if study is None:
             return {}
         found = {target: pick_of(study.conclusion, target) for target in _TARGETS}
@@ -132,7 +135,7 @@ class Meeting:
 
     def measure(self, clock: Clock) -> None:
         """The study if there is none, then both races, as far as the time goes."""
-        if studied(KIND, self.model, seconds(self.budget, "--budget"), clock, say) is None:
+        if studied(self.study, self.model, seconds(self.budget, "--budget"), clock, say) is None:
             return
         for target, pick in self.picks().items():
             race = self.race(target, pick)
@@ -140,7 +143,7 @@ class Meeting:
             go_on(race, clock, say)
 
     def _winner(self, target: Timed, pick: Pick) -> Cell:
-        study = finished(KIND, self.model)
+        study = finished(self.study, self.model)
         assert study is not None
         variant = study.conclusion.row(pick.variant).variant
         return self.bench.of(
@@ -292,13 +295,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--longest", type=float, default=600.0, help="seconds that making one artefact may take")
     parser.add_argument("--budget", default=BUDGET, help="measure: of a study that isn't there yet")
+    parser.add_argument(
+        "--study",
+        choices=(KIND, "search"),
+        default=KIND,
+        help="whose winners: of a study of its own, or of the search's",
+    )
     parser.add_argument("--short", action="store_true", help="measure: tiny times, to try the machinery; no figures")
     parser.add_argument("--reports", type=Path, default=FOLDER)
     given = parser.parse_args(arguments)
     clock = Clock(60 * (given.minutes if given.what == "measure" else 0.0))
     for model in [m for m in given.models.split(",") if m]:
         try:
-            meeting = Meeting(model, blocks=given.blocks, budget=given.budget, short=given.short)
+            meeting = Meeting(model, blocks=given.blocks, budget=given.budget, study=given.study, short=given.short)
             if given.what == "prepare":
                 meeting.prepare(given.longest)
                 continue

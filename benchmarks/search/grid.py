@@ -33,10 +33,10 @@ LEAST = 60
 """Cells that a grid must have."""
 SIZES = {
     "digits": (1, 8, 32, 128),
-    "minilm": (1, 4, 16, 32),
-    "ocr": (1, 4, 8, 16),
-    "resnet50": (1, 4, 8, 16),
-    "bert_base": (1, 2, 4, 8),
+    "minilm": (1, 8, 32),
+    "ocr": (1, 4, 16),
+    "resnet50": (1, 4, 16),
+    "bert_base": (1, 4, 8),
     "tabular": (1, 4, 16, 64, 128, 256, 512, 1024),
 }
 _SIZES = (1, 4, 16, 32)
@@ -49,7 +49,7 @@ COMPRESSIONS: dict[str, tuple[tuple[Named, ...], ...]] = {
 LEFT_OUT = ("max-autotune",)
 """Knobs that the grid does without: this one takes minutes to make."""
 SECONDS = 1.0
-_WARM_CALLS, _WARM_S = 3, 0.3
+_WARM_CALLS, _WARM_S = 2, 0.3
 _LEAST_CALLS = 3
 
 
