@@ -230,7 +230,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     inputs: "same" repeats one sample, to expose caching; "unique" walks through the pool.
     numerics: what computes in which precision; null where it wasn't read, and in results of before it existed.
     cost: what a call of this artefact costs, where compressions made it another than the source.
-    recompiled: graphs that torch compiled while this run was warmed up and timed; null where it compiles nothing.
+    recompiled: graphs that torch compiled from opening the engine to the end of this run; null where it compiles none.
     first_calls: batch sizes that this process met since its last run, with what their first call took.
     """
 

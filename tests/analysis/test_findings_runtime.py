@@ -170,7 +170,7 @@ def test_a_dynamic_shape_that_recompiles(record: StudyRecord, tmp_path: Path, mo
     assert again == 1
     run = result(variant=variant("inductor", "inductor"), recompiled=again)
     one = only(said(record, [run, result(recompiled=0), result(recompiled=None)]), "compiled again")
-    assert one.what == "`inductor`: torch compiled again once, for shapes that it hadn't seen."
+    assert one.what == "`inductor`: torch compiled again once after it was opened, for shapes that it hadn't seen."
     assert one.command == "TORCH_LOGS=recompiles accel bench m.onnx"
 
 

@@ -107,9 +107,9 @@ def _recompiled(seen: Seen) -> Iterator[Finding]:
         if result.recompiled:
             most[result.variant.name] = max(result.recompiled, most.get(result.variant.name, 0))
     for name, count in most.items():
-        times = "once" if count == 1 else f"{count} times in one run"
+        times = "once" if count == 1 else f"{count} times"
         yield Finding(
-            what=f"`{name}`: torch compiled again {times}, for shapes that it hadn't seen.",
+            what=f"`{name}`: torch compiled again {times} after it was opened, for shapes that it hadn't seen.",
             why="The model's code depends on a size that changes, so each new one is compiled in the middle of a "
             "request, and after a few torch runs it uncompiled without a word. Pad to a few sizes, or take a runtime "
             "with dynamic shapes. The command writes the guard that failed to the study's log.",
