@@ -102,7 +102,7 @@ class StudyFolder:
     def forget(self) -> None:
         """Remove everything of a study that was begun with another model's look; its logs stay."""
         self.clear()
-        for folder in (self.runs, self.artefacts):
+        for folder in (self.runs, self.artefacts, self.root / "rescues", self.root / "profiles"):
             shutil.rmtree(folder, ignore_errors=True)
         for path in (self.record_path, self.root / "decisions.json"):
             path.unlink(missing_ok=True)
