@@ -66,6 +66,13 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         return cgroup.limited(self.cores, self.logical_cpus, self.quota_cores, self.affinity)
 
     @property
+    def physical_cores(self) -> int:
+        """How many of `cores` are physical cores rather than second threads of one; all, where that isn't known."""
+        if self.topology is None or self.affinity is None:
+            return self.cores
+        return max(1, min(self.cores, self.topology.cores_of(self.affinity)))
+
+    @property
     def has_avx2(self) -> bool:
         """True if 256-bit integer vectors are an instruction here, without which int8 falls back to slow code."""
         return "avx2" in self.flags

@@ -80,7 +80,7 @@ def proposals(funnel: Funnel, names: list[str]) -> list[tuple[str, Variant]]:
     groups = [
         [
             (parent, variant)
-            for variant in derived(funnel.variant(parent), funnel.record.machine.cores, quick=quick)
+            for variant in derived(funnel.variant(parent), funnel.record.machine.physical_cores, quick=quick)
             if is_new(funnel, variant)
         ]
         for parent in dict.fromkeys(parents)

@@ -69,6 +69,14 @@ def test_affinity_and_quota_count_both(tmp_path: Path) -> None:
     machine = detect(root)
     assert (machine.cores, machine.quota_cores, machine.affinity) == (1, 1.5, (0, 4, 5))
     assert machine.limited.startswith("1 of ")
+    assert machine.physical_cores == 1
+
+
+def test_physical_cores_are_counted_among_those_that_may_be_used(tmp_path: Path) -> None:
+    assert detect(write(INTEL_SMT, tmp_path / "a")).physical_cores == 4
+    status = {"proc/self/status": f"Cpus_allowed_list:\t{listed((0, 4, 5))}"}
+    assert detect(write(INTEL_SMT | status, tmp_path / "b")).physical_cores == 2
+    assert detect(write(INTEL_SMT | quota_v2(3.0), tmp_path / "c")).physical_cores == 3
 
 
 def test_nothing_is_said_where_nothing_limits(tmp_path: Path) -> None:

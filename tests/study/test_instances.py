@@ -39,7 +39,7 @@ class FakeFunnel:
         measured = ("base", "ov", "ort")
         backends = {"base": Named("eager"), "ov": OPENVINO, "ort": ORT}
         variants = tuple(Variant(name=name, backend=backends[name]) for name in measured)
-        self.record: Any = Record(baseline="base", variants=variants, target=target, machine=SimpleNamespace(cores=2))
+        self.record: Any = Record(baseline="base", variants=variants, target=target, machine=SimpleNamespace(cores=2, physical_cores=2))
         self.kept: list[Any] = []
         self.folder: Any = SimpleNamespace(root=folder, write_record=self.kept.append, reference=folder)
         for name in measured:
@@ -240,7 +240,7 @@ def test_two_instances_carry_what_two_workers_of_the_simulator_carry(
 
 def test_one_core_derives_nothing(tmp_path: Path) -> None:
     funnel = FakeFunnel(tmp_path, SPEEDS)
-    funnel.record = msgspec.structs.replace(funnel.record, machine=SimpleNamespace(cores=1))
+    funnel.record = msgspec.structs.replace(funnel.record, machine=SimpleNamespace(cores=1, physical_cores=1))
     assert with_instances(funnel, ["ov"]) == ["ov"]  # type: ignore[arg-type]
     assert funnel.decisions.derived == {}
 

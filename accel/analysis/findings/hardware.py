@@ -158,9 +158,7 @@ def _siblings(seen: Seen) -> Iterator[Finding]:
 def _second_threads(seen: Seen) -> Iterator[Finding]:
     """A winner with more threads than physical cores."""
     machine = seen.record.machine
-    if machine.topology is None or machine.affinity is None or machine.topology.threads_per_core < 2:
-        return
-    cores = machine.topology.cores_of(machine.affinity)
+    cores = machine.physical_cores
     for row in seen.winning_rows():
         threads = row.effective.threads if row.effective is not None else 0
         if row.variant.instances == 1 and cores < threads <= machine.cores:
