@@ -11,9 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from accel.compilation.onnxruntime import OnnxRuntime
 
 NAMES = ("crashes_timed", "crashes_at_8", "hangs", "hangs_building", "eats_memory", "raises")
+WRONG = ("answers_wrongly", "wrong_once_timed")
 
 
 def _size(inputs: Any) -> int:
@@ -97,11 +100,42 @@ class Raises(_Unruly, frozen=True, kw_only=True):
         raise RuntimeError("the flux capacitor is empty")
 
 
+class _WrongEngine(_Engine):
+    """Its answers from call `after` on have the right shape, size and spread, and nothing to do with the inputs."""
+
+    after = 0
+
+    def run(self, inputs: Any) -> Any:
+        right = super().run(inputs)
+        if self.calls <= self.after:
+            return right
+        rng = np.random.default_rng(self.calls)
+        return {n: rng.normal(a.mean(), a.std(), a.shape).astype(a.dtype) for n, a in right.items()}
+
+
+class _LateWrongEngine(_WrongEngine):
+    after = 40
+
+
+class AnswersWrongly(_Unruly, frozen=True, kw_only=True):
+    """Answers without a word and wrongly, as zentorch did for every matrix product until its cache was off."""
+
+    def open(self, folder: Path) -> Any:
+        return _WrongEngine(OnnxRuntime.open(self, folder), self.act)
+
+
+class WrongOnceTimed(_Unruly, frozen=True, kw_only=True):
+    """Answers rightly until all samples were scored, and wrongly from then on, as a broken cache would."""
+
+    def open(self, folder: Path) -> Any:
+        return _LateWrongEngine(OnnxRuntime.open(self, folder), self.act)
+
+
 def install(folder: Path) -> None:
     """What `pip install` leaves behind: a dist-info with entry points."""
     info = folder / "unruly-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: unruly\nVersion: 1.0\n")
-    classes = {name: "".join(part.capitalize() for part in name.split("_")) for name in NAMES}
+    classes = {name: "".join(part.capitalize() for part in name.split("_")) for name in (*NAMES, *WRONG)}
     lines = [f"compilation.{name} = tests.study.unruly:{cls}" for name, cls in classes.items()]
     (info / "entry_points.txt").write_text("[accel.plugins]\n" + "\n".join(lines) + "\n")
