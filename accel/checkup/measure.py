@@ -132,9 +132,9 @@ def measure(budget_s: float, tell: Tell = lambda _: None, seed: int = 0) -> Meas
 
 
 def _peaks(tell: Tell, missing: list[str]) -> Peaks | None:
-    """What the machine can do at most, measured anew: a study takes over what is kept from here."""
+    """What the machine can do at most, measured once more: a study takes over what is kept from here."""
     try:
-        return machine_peaks.measured(detect(), tell=tell)
+        return machine_peaks.renewed(detect(), tell=tell)
     except AccelError as error:
         missing.append(f"the machine's peaks: {failed_words(error)}")
         return None

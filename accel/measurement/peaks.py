@@ -49,6 +49,19 @@ class Peaks(msgspec.Struct, frozen=True, kw_only=True):
     l3_count: int = 1
     measured_unix_ns: int = 0
 
+    def merged(self, other: Peaks | None) -> Peaks:
+        """These, with the higher of the two where `other` knows the same: whatever disturbs only makes slower."""
+        if other is None:
+            return self
+        best = {(p.kind, p.threads): p for p in other.entries}
+        for peak in self.entries:
+            known = best.get((peak.kind, peak.threads))
+            if known is None or peak.value >= known.value:
+                best[peak.kind, peak.threads] = peak
+        kinds = {kind for kind, _ in best}
+        missing = {kind: why for kind, why in self.missing.items() if kind not in kinds}
+        return msgspec.structs.replace(self, entries=tuple(best.values()), missing=missing)
+
     def at(self, kind: PeakKind, threads: int) -> Peak | None:
         """The limit for this many threads, or None if the kind wasn't measured.
 

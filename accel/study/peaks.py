@@ -41,7 +41,7 @@ def measured(
     left_s: float | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Peaks:
-    """Measure in about `seconds` and keep it; the machine must be at rest.
+    """Measure in about `seconds`; the machine must be at rest.
 
     Raises ChildFailed if the child breaks, BudgetEnded if it is cut after `left_s`.
     """
@@ -66,7 +66,7 @@ def measured(
                 left_s=30.0 + _AROUND * seconds if left_s is None else left_s,
                 on_stage=tell,
             )
-    found = Peaks(
+    return Peaks(
         entries=msgspec.convert(reply["entries"], tuple[Peak, ...]),
         missing=reply["missing"],
         env_id=env_id(machine),
@@ -76,6 +76,17 @@ def measured(
         l3_count=_l3_count(machine),
         measured_unix_ns=time.time_ns(),
     )
+
+
+def renewed(
+    machine: Machine,
+    *,
+    seconds: float = SECONDS,
+    left_s: float | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Peaks:
+    """Measure, and keep the higher of this and what was kept before; raises as `measured`."""
+    found = measured(machine, seconds=seconds, left_s=left_s, tell=tell).merged(kept(machine))
     keep(found, machine)
     return found
 
@@ -92,7 +103,7 @@ def with_peaks(record: StudyRecord, machine: Machine, budget: Budget, tell: Call
     if found is None and seconds >= _LEAST_S and budget.fits(seconds + _STARTING_S):
         tell("the machine's peaks")
         with contextlib.suppress(ChildFailed, BudgetEnded):
-            found = measured(machine, seconds=seconds, left_s=budget.cut_s(), tell=tell)
+            found = renewed(machine, seconds=seconds, left_s=budget.cut_s(), tell=tell)
     return msgspec.structs.replace(record, peaks=found)
 
 

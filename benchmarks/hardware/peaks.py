@@ -8,7 +8,6 @@ does. What counts is the ratio of the two within a round; its interval is that o
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -105,8 +104,6 @@ def measure(wanted: int, out: Path = OUT) -> Report:
     machine = detect()
     report = _known(out, machine)
     with tempfile.TemporaryDirectory() as place:
-        # What is measured here must not become what this user's studies take over.
-        os.environ["ACCEL_CACHE"] = place
         program = second.compiled(Path(place))
         while len(report.rounds) < wanted:
             one, missing = _round(machine, program)

@@ -159,6 +159,20 @@ def test_peaks_are_kept_for_this_machine_alone(cache: Path) -> None:
     assert peaks.kept(there) is None
 
 
+def test_a_disturbed_second_time_lowers_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(value: float, *more: Peak) -> Peaks:
+        one = Peak(kind="fp32", threads=1, value=value, low=value, high=value, source="t")
+        return Peaks(entries=(one, *more), missing={} if more else {"int8": "broken"})
+
+    eight = Peak(kind="int8", threads=1, value=7.0, low=7.0, high=7.0, source="t")
+    for value, more, best in ((5.0, (), 5.0), (3.0, (eight,), 5.0), (6.0, (), 6.0)):
+        monkeypatch.setattr(peaks, "measured", lambda *_, value=value, more=more, **__: of(value, *more))
+        found = peaks.renewed(machine())
+        assert {p.kind: p.value for p in found.entries}["fp32"] == best
+    assert peaks.kept(machine()) == found
+    assert found.missing == {}  # it was measured the time before
+
+
 def test_a_damaged_file_is_as_none(cache: Path) -> None:
     peaks.keep(KNOWN, machine())
     next((cache / "cache" / "peaks").iterdir()).write_text("{")
@@ -196,6 +210,7 @@ def test_a_study_measures_within_a_twentieth_of_its_time(cache: Path, monkeypatc
         return KNOWN
 
     monkeypatch.setattr(peaks, "measured", measured)
+    monkeypatch.setattr(peaks, "keep", lambda *_: None)
     for total_s in (200.0, 3600.0):
         assert peaks.with_peaks(record(), machine(), Budget(total_s), print).peaks == KNOWN
     assert asked == [10.0, 15.0]
