@@ -14,6 +14,7 @@ import pytest
 
 from accel.analysis import Estimate
 from accel.errors import VariantError
+from accel.measurement.machine import detect
 from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import Quality, Result, SetUp
@@ -21,6 +22,8 @@ from benchmarks.batching.rows import Where
 from benchmarks.compression.items import recipe_module
 from benchmarks.compression.rows import Cell, Run, write
 from benchmarks.compression.sittings import Clock
+from benchmarks.hardware.peaks import Report, Round
+from benchmarks.hardware.peaks_part import peaks
 from benchmarks.knobs import knobs_part, page, table, ways
 from benchmarks.knobs.rows import Contest, Knobs, Rivals
 from benchmarks.peers import rival, runtimes, runtimes_part
@@ -443,6 +446,22 @@ def test_fresh_rows_of_the_table_lie_near_the_held_out_ones() -> None:
     np.testing.assert_array_equal(found["labels"], own["labels"])
     near = (found["X"] - own["X"]).std(0) / own["X"].std(0)
     assert np.all((near > 0.04) & (near < 0.06))
+
+
+# --- peaks -----------------------------------------------------------------------------------------------------------
+
+
+def test_peaks_are_held_against_second_methods(tmp_path: Path) -> None:
+    rates = {"accel": {"fp32/1": 95e9, "ram/2": 20e9}, "in C": {"fp32/1": 100e9, "ram/2": 10e9}}
+    rounds = tuple(Round(at_unix_ns=i, rates=rates) for i in range(7))
+    report = Report(machine=detect(), rounds=rounds, missing={"likwid": "it isn't installed"})
+    (tmp_path / "peaks.json").write_bytes(msgspec.json.encode(report))
+    text = "\n".join(peaks(tmp_path / "peaks.json"))
+    assert "| fp32, 1 thread | in C | 95 GFLOP/s | 0.95 [0.95–0.95] | yes |" in text
+    assert "| ram, 2 threads | in C | 20 GB/s | 2.00 [2.00–2.00] | **no** |" in text
+    assert "Within 10 % of at least one of them: 1 of 2." in text
+    assert "- No likwid: it isn't installed." in text
+    assert peaks(tmp_path / "none.json") == []
 
 
 # --- the page --------------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from benchmarks.compression.rows import Cell, Peers
 ACCEL, FLOAT = "accel", "float32"
 CLOSE_DB = 1.0
 """Distances to the float outputs that differ by less count as the same."""
-_YES = {True: "yes", False: "**no**", None: "not settled"}
 
 
 def peers(found: Sequence[Peers]) -> list[str]:
@@ -86,7 +85,7 @@ def _row(one: Peers, cell: Cell, ours: Cell | None) -> list[str]:
     own += [words.ratio(against.get("latency")), words.ratio(against.get("batch"))]
     if cell.technique == FLOAT:
         return [*own, "", ""]
-    return [*own, _YES[_all(fast)] if fast else "not measured", _YES[accurate(one, cell, ours)]]
+    return [*own, words.HOLDS[_all(fast)] if fast else "not measured", words.HOLDS[accurate(one, cell, ours)]]
 
 
 def _all(found: Sequence[bool | None]) -> bool | None:

@@ -29,6 +29,9 @@ VERDICTS = {
     "INCONCLUSIVE": "not settled",
 }
 
+HOLDS = {True: "yes", False: "**no**", None: "not settled"}
+"""Whether what was wanted holds."""
+
 
 def name(model: str) -> str:
     """A recipe in words.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.batching.page import measured_on, write_page
 from benchmarks.compression.rows import read
+from benchmarks.hardware.peaks_part import peaks
 from benchmarks.hardware.quota_part import quotas
 from benchmarks.hardware.rows import Quota
 from benchmarks.knobs.knobs_part import knobs
@@ -37,6 +38,7 @@ def markdown(folder: Path) -> str:
     every = (listed, met, searched, halved)
     where = measured_on(record.where for records in every for record in records)
     parts = ["# Hardware", _INTRODUCTION, *where, *knobs(listed), *rivals(met), *regrets(searched), *quotas(halved)]
+    parts += peaks(folder / "peaks.json")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

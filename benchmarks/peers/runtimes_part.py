@@ -17,7 +17,6 @@ WANTED = 0.95
 _BETTER_THAN = 2
 """Rivals that are wanted to be beaten by the lower bound."""
 _HEADINGS = {"batch": "in batches", "latency": "one request at a time"}
-_HOLDS = {True: "yes", False: "**no**", None: "not settled"}
 _ABOUT = (
     "accel's winner of an ordinary study (for batches; for lone requests) beside what else there is, on the same "
     "samples, each run in a fresh process, by turns. Both sides put a batch together from its items and copy the "
@@ -71,7 +70,7 @@ def _shown(contest: Contest, cell: Cell) -> dict[str, str]:
 
 
 def _holds(found: Comparison | None) -> str:
-    return "" if found is None else _HOLDS[reaches(found, WANTED)]
+    return "" if found is None else words.HOLDS[reaches(found, WANTED)]
 
 
 def _said(contest: Contest, against: dict[str, Comparison | None]) -> list[str]:

@@ -14,7 +14,6 @@ from benchmarks.search.rows import Duel, Pick, Regret
 WITHIN, SHARE = 0.95, 0.15
 """What is wanted: the pick at least so fast as the grid's best, in at most so much of the grid's time."""
 _HOW = {"batch": "in batches", "latency": "one at a time"}
-_HOLDS = {True: "yes", False: "**no**", None: "not settled"}
 _ABOUT = (
     "A full grid (backend × compression × threads, streams and the like × batch size) measured once, and an ordinary "
     "study of the same recipe. *The pick against the best*: how many times as fast the study's pick is as the grid's "
@@ -47,7 +46,7 @@ def _row(one: Regret, duel: Duel) -> list[str]:
         _cell(duel, duel.best),
         _cell(duel, duel.pick),
         measured,
-        "" if found is None and not duel.same else _HOLDS[held],
+        "" if found is None and not duel.same else words.HOLDS[held],
         _guard(duel.fresh),
     ]
 
