@@ -111,6 +111,11 @@ class Backend(Protocol):
     def script(self, folder: Path) -> str: ...
 
 
+def on_gpu(backend: Backend) -> bool:
+    """True if it computes on a GPU: there is no other way, or its field `device` says so."""
+    return bool(getattr(backend, "needs_gpu", False)) or getattr(backend, "device", "cpu") != "cpu"
+
+
 def threads_or(default: int, asked: int) -> int:
     """The thread count to use: what was asked for, or (0) the number the process may really use."""
     return asked if asked > 0 else max(1, default)

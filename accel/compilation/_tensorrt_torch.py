@@ -11,7 +11,7 @@ from accel.compilation._torch import explain_torch, load_example, save_example
 from accel.compilation._torch_cuda import Card, CudaEngine, effective, load_torch, low_dtype
 from accel.compilation.tensorrt import Range, profile, profile_words
 
-PROGRAM = "tensorrt.ep"
+PROGRAM = "tensorrt.pt2"
 
 
 def build(model: Any, folder: Path, precision: str, batch: Range, length: Range | None) -> None:
@@ -29,10 +29,15 @@ def build(model: Any, folder: Path, precision: str, batch: Range, length: Range 
     shapes = profile(artefact, load_example(folder), batch, length)
     dtype = low_dtype(torch, precision)
     try:
-        flat = model.as_form("torch").flat_module().to("cuda")
+        device = torch.device("cuda")
+        flat = model.as_form("torch").flat_module().to(device)
         flat = flat if dtype is None else flat.to(dtype)
         inputs = [_input(torch, torch_tensorrt, shapes[t.name], t.dtype, dtype) for t in artefact.inputs]
-        example = tuple(i.example_tensor(optimization_profile_field="opt_shape").cuda() for i in inputs)
+        # Of the largest shape: torch takes an axis of 1 for one that never varies.
+        example = tuple(
+            torch.ones(shapes[t.name][2], dtype=i.dtype).to(device)
+            for t, i in zip(artefact.inputs, inputs, strict=True)
+        )
         free = tuple(
             {i: torch.export.Dim.DYNAMIC for i, a in enumerate(t.shape) if isinstance(a, str)} for t in artefact.inputs
         )

@@ -70,7 +70,8 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def env(self) -> dict[str, str]:
         if self.device == "cuda":
-            return {}
+            # Triton's kernels are many and each takes seconds; idle workers wait asleep, and a few are enough.
+            return {"TORCHINDUCTOR_COMPILE_THREADS": "4"}
         # One compile worker means none: compiling in the process itself leaves no pool behind beside a measurement.
         return {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from accel.model import Facts, Model
 
 _ENGINE = "engine"
-_PROGRAM = "tensorrt.ep"
+_PROGRAM = "tensorrt.pt2"
 _INSTALL = (
     "Install one of: pip uninstall --yes onnxruntime && pip install --force-reinstall onnxruntime-gpu tensorrt; or: "
     "pip install torch-tensorrt"

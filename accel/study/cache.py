@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from accel import plugins
+from accel.compilation import on_gpu
 from accel.measurement.machine import Machine
 from accel.plugins import Named
 from accel.recipe import Variant
@@ -31,9 +32,9 @@ def cache_root() -> Path:
 
 def key(variant: Variant, *, model_sha256: str, calibration_sha256: str, machine: Machine) -> str:
     """Hash of the model, the calibration data, every field that shapes the artefact, the files they name, the
-    plug-ins' source, versions, processor and cores.
+    plug-ins' source, versions, processor and cores, and the GPU where it computes on one.
     """
-    parts = {
+    parts: dict[str, Any] = {
         "model": model_sha256,
         "calibration": calibration_sha256 if variant.compression else "",
         "compression": variant.compression,
@@ -45,6 +46,9 @@ def key(variant: Variant, *, model_sha256: str, calibration_sha256: str, machine
         "flags": machine.flags,
         "cores": machine.cores,
     }
+    if on_gpu(plugins.make("compilation", variant.backend)):
+        # Engines and kernels are made for a chip and its driver.
+        parts["gpus"] = machine.gpus
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:32]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from accel import plugins
+from accel.compilation import on_gpu
 from accel.measurement.machine import Machine
 from accel.model.types import Facts
 from accel.plugins import Named
@@ -22,6 +23,7 @@ from accel.study.defaults import FOLDER
 Goal = Literal["batch", "online", "memory"]
 NEEDS = ("cores", "smt", "bf16", "time")
 WORDS = ("one", "half", "physical", "all")
+_OF_THREADS = {"threads", "inter_threads", "spinning", "stop_spinning"}
 _LONGEST_NAME = 120
 
 
@@ -94,8 +96,12 @@ def together(parent: Variant, first: Turned, second: Turned) -> Turned | None:
 
 
 def _with(parent: Variant, suffix: str, fields: dict[str, Any], helps: tuple[Goal, ...], *, own: bool) -> Turned | None:
-    """None where the name would be too long, or the parent sets a field or has that value already."""
+    """None where the name would be too long, or the parent sets a field or has that value already, or computes on a
+    GPU, which the processor's threads don't speed up.
+    """
     plain = plugins.make("compilation", parent.backend)
+    if on_gpu(plain) and fields.keys() & _OF_THREADS:
+        return None
     name = f"{parent.name}-{suffix}"
     same = all(getattr(plain, field, value) == value for field, value in fields.items())
     if same or fields.keys() & parent.backend.fields.keys() or len(name) > _LONGEST_NAME:

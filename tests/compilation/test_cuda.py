@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from accel import plugins
-from accel.compilation import _cuda
+from accel.compilation import _cuda, on_gpu
 from accel.compilation._cuda import onnxruntime_refusal, too_old, too_small, torch_build, torch_refusal
 from accel.errors import VariantError
 from accel.measurement.nvml import Gpu
@@ -31,6 +31,21 @@ def test_without_a_gpu_every_backend_says_so():
         assert refusal is not None
         assert "needs an NVIDIA GPU" in refusal.reason
         assert "--gpus all" in refusal.next_step
+
+
+def test_who_computes_on_a_gpu():
+    for name, fields, there in (
+        ("eager", {}, False),
+        ("eager", {"device": "cuda"}, True),
+        ("tensorrt", {}, True),
+        ("openvino", {}, False),
+    ):
+        assert on_gpu(plugins.make("compilation", Named(name, fields))) == there
+
+
+def test_kernels_are_compiled_by_workers_on_the_gpu_alone():
+    told = [plugins.make("compilation", Named("inductor", {"device": d})).env() for d in ("cpu", "cuda")]
+    assert [env["TORCHINDUCTOR_COMPILE_THREADS"] for env in told] == ["1", "4"]
 
 
 def test_a_precision_of_the_gpu_is_refused_on_the_processor():

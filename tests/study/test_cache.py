@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from accel.measurement.nvml import Gpu
 from accel.plugins import Named
 from accel.recipe import Variant
 from accel.study import cache
@@ -151,3 +152,13 @@ def test_what_a_killed_study_left_half_made_goes_after_a_day() -> None:
     left, making, going = entry(".making-a", 1, 2), entry(".making-b", 1, 0.1), entry(".going-c", 1, 2)
     shrink()
     assert (left.exists(), making.exists(), going.exists()) == (False, True, False)
+
+
+def test_the_gpu_is_an_ingredient_of_what_computes_on_one() -> None:
+    def made_on(gpu: str, backend: Named) -> str:
+        here = msgspec.structs.replace(machine(), gpus=(Gpu(name=gpu),))
+        return key(Variant(name="v", backend=backend), model_sha256="m", calibration_sha256="c", machine=here)
+
+    for backend in (Named("inductor", {"device": "cuda"}), Named("tensorrt")):
+        assert made_on("one", backend) != made_on("another", backend)
+    assert made_on("one", Named("inductor")) == made_on("another", Named("inductor"))

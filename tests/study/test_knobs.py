@@ -105,3 +105,14 @@ def test_the_best_of_every_parent_comes_before_anyones_second(facts: Facts) -> N
     ort = turned(ORT, facts, machine(), ("batch",), quick=True)
     eager = turned(Variant(name="eager", backend=Named("eager")), facts, machine(), ("batch",), quick=True)
     assert names(by_turns([ort, eager]))[:3] == [ort[0].variant.name, "eager-threads-1", ort[1].variant.name]
+
+
+def test_what_computes_on_a_gpu_is_not_turned_by_the_processors_threads(facts: Facts) -> None:
+    for name in ("eager", "onnxruntime"):
+        on_processor = turned(Variant(name="a", backend=Named(name)), facts, machine(), ("batch", "online", "memory"))
+        backend = Named(name, {"device": "cuda"})
+        on_gpu = turned(Variant(name="a", backend=backend), facts, machine(), ("batch", "online", "memory"))
+        assert any("threads" in one.fields for one in on_processor)
+        assert not any({"threads", "spinning"} & one.fields.keys() for one in on_gpu)
+        kept = [one.suffix for one in on_processor if not {"threads", "spinning", "stop_spinning"} & one.fields.keys()]
+        assert [one.suffix for one in on_gpu] == kept
