@@ -140,8 +140,8 @@ def is_whole(study: accel.Study, *, blocks: int, confirmations: int = 1) -> None
     planned |= {f"tuning-{n}-batch-{s}" for n in names if n not in decided.derived for s in (1, 8)}
     assert planned <= set(results)
     # On a busy machine disturbed blocks are made again; which sizes several instances are tried at depends on what was
-    # measured; the winner is looked at closer, and under load, at the end.
-    others = ("look-", "load-", *(f"tuning-{name}-batch-" for name in decided.derived))
+    # measured; the winner is looked at closer, under load and step by step, at the end.
+    others = ("look-", "load-", "steps-", *(f"tuning-{name}-batch-" for name in decided.derived))
     more = [r.run_id for i, r in results.items() if i not in planned and r.block not in decided.repeats]
     assert [run_id for run_id in more if not run_id.startswith(others)] == []
     assert all(r.status == "ok" for r in results.values())
