@@ -63,7 +63,9 @@ _PROFILES = ("quick", "shared", "quiet", "gpu")
 @click.option("--dry-run", is_flag=True, help="Show what would be tried and how long it takes; measure nothing.")
 @click.option("--save-recipe", type=click.Path(path_type=Path), metavar="FILE", help="Write the plan; measure nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the conclusion as JSON, and nothing else, to stdout.")
-@click.option("--trust-file", is_flag=True, help="Load a file that may hold pickles or native code (.pt2).")
+@click.option(
+    "--trust-file", is_flag=True, help="Load a file that may hold pickles or native code (.pt2, .skops, .bin)."
+)
 @click.pass_obj
 def command(
     words: list[str],
@@ -77,8 +79,9 @@ def command(
 ) -> int:
     """Compare the ways to run MODEL and recommend one for batch jobs and one for online requests.
 
-    MODEL is an .onnx, .pt2 or OpenVINO .xml file, file.py:factory or package.module:factory; a recipe is a .toml
-    file; `demo` is built in. With --endpoint no MODEL is given: a running server is driven.
+    MODEL is an .onnx, .pt2, OpenVINO .xml or .skops file, a Hugging Face folder, hf:NAME, timm:NAME, file.py:factory
+    or package.module:factory; a recipe is a .toml file; `demo` is built in. With --endpoint no MODEL is given: a
+    running server is driven.
     """
     asked = {name: value for name, value in options.items() if value not in (None, (), False)}
     if endpoint is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +12,12 @@ import numpy.typing as npt
 
 from accel.errors import InputError
 from accel.model import pickles
+from accel.model.types import Source
 from accel.samples.table import INPUT, Table
 
 Arrays = dict[str, npt.NDArray[Any]]
 Answer = Literal["probabilities", "label", "prediction"]
 _FILE = "estimator.pkl"
-_RECORD = "estimator.json"
 _FIT = "Call its fit(X, y) first."
 
 
@@ -67,19 +65,22 @@ class Estimator:
         return pd.DataFrame(array, columns=list(self.columns))
 
 
-def keep(estimator: Estimator, folder: Path) -> None:
-    """Store what a factory trained, so that no later child of this study trains it again; left out if it can't be."""
-    with contextlib.suppress(Exception):  # a step may hold anything; then the factory is called again
-        sha256, roots = pickles.store({"estimator": estimator}, folder / _FILE)
-        (folder / _RECORD).write_text(json.dumps({"sha256": sha256, "sys_path": roots}))
+def keep(estimator: Estimator, folder: Path) -> tuple[str | None, tuple[str, ...]]:
+    """Store what a factory trained, so that no later child of this study trains it again.
+
+    Returns its hash, which travels apart from the file, and folders for sys.path; (None, ()) if it can't be stored.
+    """
+    try:
+        return pickles.store({"estimator": estimator}, folder / _FILE)
+    except Exception:  # a step may hold anything; then the factory is called again
+        return None, ()
 
 
-def kept(folder: Path) -> Estimator | None:
-    """What `keep` stored. Raises InputError if the file was changed since."""
-    if not (folder / _RECORD).is_file():
+def kept(source: Source, folder: Path) -> Estimator | None:
+    """What `keep` stored for this source, None if nothing. Raises InputError if the file was changed since."""
+    if source.kind != "factory" or source.sha256 is None:
         return None
-    record = json.loads((folder / _RECORD).read_text())
-    found: Estimator = pickles.restore(folder / _FILE, record["sha256"], tuple(record["sys_path"]))["estimator"]
+    found: Estimator = pickles.restore(folder / _FILE, source.sha256, source.sys_path)["estimator"]
     return found
 
 

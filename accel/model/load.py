@@ -146,7 +146,7 @@ class Model:
         if self._forms[form] is _UNREAD and form == "sklearn":
             from accel.model.estimator import kept
 
-            self._forms[form] = kept(self.folder) or _UNREAD
+            self._forms[form] = kept(self.source, self.folder) or _UNREAD
         if self._forms[form] is _UNREAD:
             whole = Model.load(self.source, self.folder, self._samples)
             self._forms[form] = whole.as_form(form)

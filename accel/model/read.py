@@ -143,8 +143,8 @@ def _factory(source: Source, folder: Path, samples: Samples | None) -> Found:
         return _torch(source, given, example, samples)
     if is_estimator(given):
         found = _sklearn(source, given, samples)
-        keep(found.value, folder)
-        return found
+        sha256, roots = keep(found.value, folder)
+        return msgspec.structs.replace(found, source=msgspec.structs.replace(source, sha256=sha256, sys_path=roots))
     if callable(given):
         return _callable(source, given, samples)
     raise InputError(

@@ -74,6 +74,7 @@ def inspect(command: dict[str, Any]) -> dict[str, Any]:
         "facts": msgspec.to_builtins(facts),
         "cost": msgspec.to_builtins(cost_of(model, typical(samples))),
         "random_weights": bool(model.source.random_weights),
+        "source": msgspec.to_builtins(model.source),
         "identity": identity(model),
         "samples": {
             "count": samples.count,

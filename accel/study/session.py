@@ -136,7 +136,7 @@ class Session:
         self.progress.stage("looking at the model")
         begun = self._first_look().begin(source, anew=anew)
         seen, metric = begun.seen, begun.metric
-        source = msgspec.structs.replace(source, random_weights=seen["random_weights"])
+        source = msgspec.convert(seen["source"], Source)
         record = self._record(source, seen, metric)
         context = Context(
             source=source,
