@@ -37,8 +37,8 @@ def with_rooflines(rows: Sequence[Row], record: StudyRecord, costs: Mapping[str,
 
 
 def roofline_of(row: Row, cost: Cost, peaks: Peaks) -> Roofline | None:
-    """One variant's; None where nothing was timed, nothing multiplies, or its precision has no measured peak."""
-    if row.status not in ("ok", "refused") or row.effective is None or cost.macs == 0:
+    """One variant's; None where nothing was timed, nothing multiplies, a GPU computed, or its precision has no measured peak."""
+    if row.status not in ("ok", "refused") or row.effective is None or row.effective.on_gpu or cost.macs == 0:
         return None
     shares = precisions(row.effective, row.numerics, cost)
     if shares is None:

@@ -30,12 +30,20 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Effective(msgspec.Struct, frozen=True, kw_only=True):
-    """What really ran, read back from the runtime wherever it can be asked."""
+    """What really ran, read back from the runtime wherever it can be asked.
+
+    provider: who computed, with ", cuda" behind it on a GPU.
+    """
 
     precision: str
     threads: int
     provider: str
     detail: dict[str, str] = {}
+
+    @property
+    def on_gpu(self) -> bool:
+        """True if a GPU computed: threads and peaks of the processor say nothing about it."""
+        return self.provider.endswith(", cuda")
 
 
 class DeviceTimes(msgspec.Struct, frozen=True, kw_only=True):

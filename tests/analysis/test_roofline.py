@@ -210,6 +210,14 @@ def test_what_was_not_timed_or_is_not_known_has_no_roofline(changes: dict) -> No
     assert roofline_of(row(**changes), cost(), machine()) is None
 
 
+def test_a_gpu_is_not_held_against_the_processors_peaks() -> None:
+    ran = effective("float32")
+    assert roofline_of(row(effective=ran), cost(), machine()) is not None
+    there = msgspec.structs.replace(ran, provider="torch eager, cuda")
+    assert there.on_gpu
+    assert roofline_of(row(effective=there), cost(), machine()) is None
+
+
 def test_trees_multiply_nothing() -> None:
     assert roofline_of(row(), cost(macs=0), machine()) is None
 

@@ -226,6 +226,7 @@ def test_tensorfloat_is_set_for_products_and_convolutions_alike(precision, tf32,
     assert torch.backends.cudnn.allow_tf32 == (tf32 == "on")
     assert engine.effective.detail["compute capability"] == "9.0"
     assert engine.effective.provider == "torch eager, cuda"
+    assert engine.effective.on_gpu
 
 
 def test_what_was_quantized_for_the_processor_does_not_open(card, tmp_path):
