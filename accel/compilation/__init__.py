@@ -94,8 +94,8 @@ class Backend(Protocol):
     build_fields (optional, every field if absent): the fields that shape what `build` writes or what is read from it
         while preparing. Variants that differ in other fields alone share one artefact.
     needs_gpu (optional, False if absent): there is no such backend on the processor.
-    profile (optional): (folder, inputs, seconds) -> `_profile.Layers`, where the time of an artefact goes by its runtime's
-        own profiler; runs in a child of its own.
+    profile (optional): (folder, inputs, seconds) -> `_profile.Layers`, where the time of an artefact goes by its
+        runtime's own profiler; runs in a child of its own.
     env: environment variables a child must have *before* the runtime is imported.
     fits: None, or why it isn't tried for this model on this machine.
     build: write a self-contained artefact into an empty folder; raises VariantError.
