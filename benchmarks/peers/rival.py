@@ -123,14 +123,27 @@ def app(
         return result
 
     benchmark.Benchmark.main_loop = main_loop
-    sys.argv = ["benchmark_app", *command(model, folder, listed[0], size, hint)]
+    free = hint == "latency" and any_length(model)
+    sys.argv = ["benchmark_app", *command(model, folder, listed[0], size, hint, free=free)]
     main.main()
-    return found | {"command": " ".join(("benchmark_app", *command(Path("MODEL"), Path("INPUTS"), {}, size, hint)))}
+    typed = command(Path("MODEL"), Path("INPUTS"), {}, size, hint, free=free)
+    return found | {"command": " ".join(("benchmark_app", *typed))}
 
 
-def command(model: Path, folder: Path, batch: Batch, size: int, hint: str) -> list[str]:
-    """What a user types: the model, the hint, the batch size, real inputs that are set anew for every request."""
+def any_length(model: Path) -> bool:
+    """True if more than the batch is left open in an input's shape."""
+    import openvino as ov
+
+    return any(dim.is_dynamic for i in ov.Core().read_model(str(model)).inputs for dim in list(i.partial_shape)[1:])
+
+
+def command(model: Path, folder: Path, batch: Batch, size: int, hint: str, *, free: bool = False) -> list[str]:
+    """What a user types: the model, the hint, the batch size, real inputs that are set anew for every request.
+
+    free: lengths are open; for these benchmark_app itself asks for its asynchronous calls, one at a time.
+    """
     fixed = ["-m", str(model), "-d", "CPU", "-hint", hint, "-b", str(size), "-inference_only", "false", "-t", "1"]
+    fixed += ["-api", "async", "-nireq", "1"] if free else []
     if not batch:
         return [*fixed, "-i", "INPUT:FILES"]
     files = ",".join(f"{name}:{','.join(str(path) for path in sorted(folder.glob(f'{name}-*.npy')))}" for name in batch)
