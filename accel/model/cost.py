@@ -47,7 +47,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
     layers: the largest by macs, then by bytes. classes: every operator, by class. source: the form it was counted in.
     steps: (bytes of one operator's activations of one item, rounded up to a power of two; sum over such operators of
-    their activation bytes): tells which of them fit into which cache.
+    their activation bytes): tells which of them fit into which cache. Elementwise operators and quantize steps aren't
+    in it, since a runtime can do them while their neighbour's numbers are in registers.
     activation_bits, weight_bits: the commonest element size in this form. notes: what couldn't be counted, and why.
     """
 
@@ -67,5 +68,5 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
         return self.macs * batch
 
     def bytes_of(self, batch: int) -> int:
-        """Bytes that one call with `batch` items reads and writes: weights once, activations once an item."""
-        return self.weight_bytes + self.activation_bytes * batch
+        """Bytes that one call with `batch` items has to move: weights once, the activations of `steps` once an item."""
+        return self.weight_bytes + batch * sum(total for _, total in self.steps)

@@ -65,6 +65,7 @@ def _torch(model: Model, example: Example | None) -> Cost | None:
     return None if example is None else cost_torch(model.as_form("torch"), example)
 
 
+_FUSED = {"elementwise", "quantize"}
 _COUNTERS = {"onnx": _onnx, "openvino": _openvino, "torch": _torch}
 
 
@@ -115,7 +116,7 @@ def _class(name: str, group: Sequence[tuple[LayerCost, bool]]) -> ClassCost:
 
 def _steps(layers: Iterable[LayerCost]) -> tuple[tuple[int, int], ...]:
     found: dict[int, int] = {}
-    for size in (layer.activation_bytes for layer in layers):
+    for size in (layer.activation_bytes for layer in layers if layer_class(layer.type) not in _FUSED):
         if size:
             step = 1 << (size - 1).bit_length()
             found[step] = found.get(step, 0) + size
