@@ -37,7 +37,7 @@ def with_rooflines(rows: Sequence[Row], record: StudyRecord, costs: Mapping[str,
 
 
 def roofline_of(row: Row, cost: Cost, peaks: Peaks) -> Roofline | None:
-    """One variant's; None where nothing was timed or multiplies, a GPU computed, or its precision has no measured peak."""
+    """One variant's; None where nothing was timed or multiplies, a GPU computed, or its precision has no known peak."""
     if row.status not in ("ok", "refused") or row.effective is None or row.effective.on_gpu or cost.macs == 0:
         return None
     shares = precisions(row.effective, row.numerics, cost)

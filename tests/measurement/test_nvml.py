@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +50,29 @@ def test_no_driver_or_no_device_is_no_library(monkeypatch: pytest.MonkeyPatch, l
 )
 def test_masks(mask: int, words: list[str]) -> None:
     assert slowed_by(mask) == words
+
+
+def test_chip_and_driver_are_told_by_newer_libraries() -> None:
+    library = StandIn()
+    library.nvmlSystemGetCudaDriverVersion = lambda: 12080  # type: ignore[attr-defined]
+    library.nvmlDeviceGetCudaComputeCapability = lambda device: (9, 0)  # type: ignore[attr-defined]
+    assert Nvml(library).gpus()[0].capability == "9.0"
+    assert Nvml(library).gpus()[0].cuda == "12.8"
+    assert Nvml(StandIn()).gpus()[0].cuda is None
+
+
+def test_without_the_package_the_drivers_command_names_the_gpus(tmp_path: Path) -> None:
+    command = tmp_path / "nvidia-smi"
+    command.write_text(
+        "#!/bin/sh\n"
+        'case "$1" in --query-gpu*) echo "NVIDIA H200, 143771, 580.159.04, 9.0"; echo "Other, [N/A], 580.159.04, [N/A]";;\n'
+        '*) echo "| NVIDIA-SMI 580.159.04   Driver Version: 580.159.04   CUDA Version: 13.0  |";; esac\n'
+    )
+    command.chmod(0o755)
+    assert nvml._told_by_command(str(command)) == (
+        Gpu(name="NVIDIA H200", memory_bytes=143771 << 20, driver="580.159.04", capability="9.0", cuda="13.0"),
+        Gpu(name="Other", driver="580.159.04", cuda="13.0"),
+    )
+    command.write_text("#!/bin/sh\nexit 9\n")
+    assert nvml._told_by_command(str(command)) == ()
+    assert nvml._told_by_command(str(tmp_path / "absent")) == ()
