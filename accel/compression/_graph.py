@@ -34,7 +34,7 @@ def load_prepared(path: Path) -> Any:
     proto = onnx.load(path)
     for graph in graphs(proto.graph):
         del graph.value_info[:]
-        _flatten_biases(graph)
+        flatten_biases(graph)
     if opset(proto) < PER_CHANNEL_OPSET:
         try:
             proto = version_converter.convert_version(proto, OPSET)
@@ -46,7 +46,7 @@ def load_prepared(path: Path) -> Any:
     return proto
 
 
-def _flatten_biases(graph: Any) -> None:
+def flatten_biases(graph: Any) -> None:
     """Give each Gemm a bias of one axis: with a row of shape (1, n), as some exporters write it, the per-channel
     quantizer compares arrays as if they were numbers and stops with "The truth value of an array with more than one
     element is ambiguous".

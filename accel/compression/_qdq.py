@@ -10,8 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accel.compilation._onnx import graphs
 from accel.compression._calibration import Calibration
 from accel.compression._graph import (
+    flatten_biases,
     heavy_operators,
     is_large,
     kept_in_float,
@@ -65,6 +67,8 @@ def prepared_float(model: Model, asked: QuantizeStatic) -> Path:
     proto = load_prepared(Path(model.as_form("onnx")))
     plain = save(proto, folder / "float-plain.onnx")
     proto = onnx.load(_preprocessed(plain, large=is_large(proto)))
+    for graph in graphs(proto.graph):
+        flatten_biases(graph)  # again: a product and a sum may only now have become a Gemm
     name_nodes(proto)
     path = save(proto, folder / "float.onnx")
     for left in folder.glob("float-*"):

@@ -147,10 +147,18 @@ def test_entropy_leaves_out_a_lonely_outlier(tmp_path):
     assert 3 < found["x"][1] < 30
 
 
-def test_a_bias_of_two_axes_does_not_stop_the_quantizer(tmp_path):
+GEMM = [helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="dense")]
+PRODUCT_AND_SUM = [
+    helper.make_node("MatMul", ["x", "w"], ["p"], name="product"),
+    helper.make_node("Add", ["p", "b"], ["y"], name="sum"),
+]
+
+
+@pytest.mark.parametrize("nodes", [GEMM, PRODUCT_AND_SUM], ids=["as it is", "fused while preparing"])
+def test_a_bias_of_two_axes_does_not_stop_the_quantizer(nodes, tmp_path):
     """Without: "The truth value of an array with more than one element is ambiguous", per channel, for any Gemm so."""
     bias = numpy_helper.from_array(np.arange(4, dtype=np.float32).reshape(1, 4), "b")
-    model = network(tmp_path, [helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="dense")], [square(), bias])
+    model = network(tmp_path, nodes, [square(), bias])
     changed = technique().apply(model, rows(model), "onnxruntime")
     given = items(model.signature, 8)
     found, _ = outputs(changed, "onnxruntime", tmp_path / "changed", given)
