@@ -65,7 +65,8 @@ def test_without_the_package_the_drivers_command_names_the_gpus(tmp_path: Path) 
     command = tmp_path / "nvidia-smi"
     command.write_text(
         "#!/bin/sh\n"
-        'case "$1" in --query-gpu*) echo "NVIDIA H200, 143771, 580.159.04, 9.0"; echo "Other, [N/A], 580.159.04, [N/A]";;\n'
+        'case "$1" in --query-gpu*) echo "NVIDIA H200, 143771, 580.159.04, 9.0"\n'
+        'echo "Other, [N/A], 580.159.04, [N/A]";;\n'
         '*) echo "| NVIDIA-SMI 580.159.04   Driver Version: 580.159.04   CUDA Version: 13.0  |";; esac\n'
     )
     command.chmod(0o755)
