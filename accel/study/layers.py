@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from accel.study.prepare import Prepared
 
 _SECONDS, _AROUND_S, _CALLS = 1.0, 2.0, 7
-"""How long runs are profiled; what else the child takes; how many runs there are at least, warm-up and all."""
+"""How long runs are profiled, at most as long as runs are measured; what else the child takes; how many
+runs there are at least, warm-up and all."""
 _SHARE = 0.06
 """Of the budget, for each."""
 
@@ -74,7 +75,12 @@ def expected_s(funnel: Funnel, name: str, items: int) -> float:
     start_s = (opened.import_s or 0.0) + (opened.open_s or 0.0) if opened is not None else 0.0
     each_s = latency_s(funnel, f"screening-{name}-latency")
     each_s = funnel.item_s.get(name, 0.0) if math.isinf(each_s) else each_s
-    return _AROUND_S + start_s + max(1.5 * _SECONDS, _CALLS * items * each_s)
+    return _AROUND_S + start_s + max(1.5 * seconds_of(funnel), _CALLS * items * each_s)
+
+
+def seconds_of(funnel: Funnel) -> float:
+    """How long one variant is run with the profiler on."""
+    return min(_SECONDS, funnel.profile.measure_s)
 
 
 def _profile(funnel: Funnel, name: str, items: int, folder: Path) -> None:
@@ -108,7 +114,7 @@ def asked(funnel: Funnel, prepared: Prepared, ids: list[int]) -> Layers | None:
             "folder": prepared.folder,
             "samples": str(funnel.folder.samples),
             "ids": ids,
-            "seconds": _SECONDS,
+            "seconds": seconds_of(funnel),
         }
         timeout_s = 2 * funnel.services.patience_s
         reply = ask_within(child, command, timeout_s=timeout_s, left_s=funnel.budget.cut_s())
