@@ -26,7 +26,7 @@ from accel.study.folder import StudyFolder
 from accel.study.given import Given
 from accel.study.judging import score_in_child
 from accel.study.live import Live, memory_limit_bytes
-from accel.study.looking import describe_source, look
+from accel.study.looking import describe_source, given_of, look
 from accel.study.missing import why_not
 from accel.study.options import Options
 from accel.study.prepare import Prepared, Workshop
@@ -97,8 +97,9 @@ class _Making:
 
     def seen(self) -> _Seen:
         """Look at the model and the samples; InputError if something is wrong with them."""
-        reply, metric = look(self._options, self._folder, self._workshop, self._on_stage)
-        return _Seen(reply=reply, metric=metric)
+        given = given_of(self._options, self._folder)
+        reply = look(self._options, self._folder, self._workshop, self._on_stage, given)
+        return _Seen(reply=reply, metric=given["metric"])
 
     def prepared(self, variant: Variant, seen: _Seen) -> Prepared:
         """Make one artefact; VariantError in a whole sentence if it can't be made."""
