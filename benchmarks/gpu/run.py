@@ -44,7 +44,7 @@ from benchmarks.gpu.outputs import Compared, compared
 from benchmarks.gpu.rows import SIZES, Outcome, Sitting, variants
 
 SITTING = "sitting.json"
-MOST_BLOCKS, REHEARSED_BLOCKS = 12, 3
+MOST_BLOCKS, REHEARSED_BLOCKS = 8, 3
 RUN_S, WARM_S, FIRST_WARM_S = 0.4, 0.1, 1.0
 _OPENING_SHARE = 0.6
 _CLOSING_S = 4.0
