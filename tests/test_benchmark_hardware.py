@@ -189,11 +189,14 @@ def test_who_fails_drops_out_unless_it_is_the_first(tmp_path: Path) -> None:
 # --- peers -----------------------------------------------------------------------------------------------------------
 
 
+INT8: dict[str, Any] = {"compression": (Named("quantize_static"),)}
+
+
 def met(ours: float, *, copies: float = 1.0, details: dict[str, dict[str, str]] | None = None) -> Rivals:
     cells = (
-        cell(runtimes.ACCEL, ours, first=True, variant="quantize_static+openvino"),
-        cell(runtimes.APP, copies, backend="openvino", variant=runtimes.APP),
-        cell(runtimes.APP_SHIPPED, 1.1, backend="openvino", variant=runtimes.APP_SHIPPED),
+        cell(runtimes.ACCEL, ours, first=True, backend="openvino", variant="quantize_static+openvino", **INT8),
+        cell(runtimes.APP, copies, backend="openvino", variant=runtimes.APP, **INT8),
+        cell(runtimes.APP_SHIPPED, 1.1, backend="openvino", variant=runtimes.APP_SHIPPED, **INT8),
         cell(runtimes.PLAIN, 0.5, variant=runtimes.PLAIN),
     )
     contest = Contest(target="batch", size=8, cells=cells, details=details or {})
@@ -216,6 +219,14 @@ def test_losing_is_said_and_explained() -> None:
     assert "- benchmark_app (0.80× [0.80–0.80]): streams: 2 there, 1 here" in text
     assert "precision of what isn't quantized: bf16 there, float32 here" in text
     assert "threads: " not in text.split("- benchmark_app (")[1].splitlines()[0]
+
+
+def test_another_file_than_the_winners_is_said() -> None:
+    text = "\n".join(runtimes_part.rivals([met(0.4)]))
+    assert (
+        "- onnxruntime, FP32 (0.80× [0.80–0.80]): it runs onnxruntime uncompressed, accel's winner openvino with"
+        in text
+    )
 
 
 def test_what_the_shipped_loop_leaves_out_is_said_but_does_not_count() -> None:

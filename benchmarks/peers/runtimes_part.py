@@ -16,6 +16,7 @@ WANTED = 0.95
 """The lower bound of each ratio."""
 _BETTER_THAN = 2
 """Rivals that are wanted to be beaten by the lower bound."""
+_UNTOLD = ("command", "version", "heavy layers", "performance_hint", "mkldnn")
 _HEADINGS = {"batch": "in batches", "latency": "one request at a time"}
 _ABOUT = (
     "accel's winner of an ordinary study (for batches; for lone requests) beside what else there is, on the same "
@@ -66,7 +67,7 @@ def _row(contest: Contest, cell: Cell, found: Comparison | None) -> list[str]:
 
 def _shown(contest: Contest, cell: Cell) -> dict[str, str]:
     told = contest.details.get(cell.technique, {})
-    return {k: v for k, v in told.items() if k not in ("command", "version", "heavy layers", "performance_hint")}
+    return {k: v for k, v in told.items() if k not in _UNTOLD}
 
 
 def _holds(found: Comparison | None) -> str:
@@ -100,18 +101,32 @@ def why(contest: Contest, name: str, ratio: Estimate) -> str:
     if name == APP_SHIPPED:
         copies = _cost_of_copies(contest)
         reasons.append(f"its loop leaves the copies out{copies}")
+    reasons += _another_file(contest, name)
     ours, theirs = contest.details.get(ACCEL, {}), contest.details.get(name, {})
     for what, own, other in (
         ("streams", ours.get("streams"), theirs.get("num_streams")),
         ("threads", ours.get("threads"), theirs.get("inference_num_threads") or theirs.get("threads")),
         ("precision of what isn't quantized", ours.get("precision hint"), theirs.get("inference_precision_hint")),
     ):
-        if own and other and _plain(own) != _plain(other):
+        if own and other and other != "default" and _plain(own) != _plain(other):
             reasons.append(f"{what}: {other} there, {own} here")
     batch = next((c.runs[0].size for c in contest.cells if c.technique == name and c.runs), contest.size)
     if contest.target == "batch" and batch != contest.size:
         reasons.append(f"batches of {batch} there, of {contest.size} here")
     return f"{'; '.join(reasons)}." if reasons else "the settings that both report are the same; not explained by them."
+
+
+def _another_file(contest: Contest, name: str) -> list[str]:
+    """What it runs, if that isn't what accel's winner runs: the winner then is slower than another file could be."""
+    ours, theirs = contest.cells[0], next(c for c in contest.cells if c.technique == name)
+    if (ours.backend, ours.compression) == (theirs.backend, theirs.compression):
+        return []
+    return [f"it runs {_what(theirs)}, accel's winner {_what(ours)}"]
+
+
+def _what(cell: Cell) -> str:
+    chain = "+".join(one.name for one in cell.compression)
+    return f"{cell.backend} with {chain}" if chain else f"{cell.backend} uncompressed"
 
 
 def _plain(value: str) -> str:
