@@ -15,6 +15,7 @@ from accel import plugins, units
 from accel.analysis.conclusion import StudyRecord
 from accel.analysis.cost import parse_price
 from accel.errors import InputError, nearest
+from accel.model.hf_folder import check_name
 from accel.paths import with_files
 from accel.plugins import Named
 from accel.recipe import Recipe, Slo, Variant, parse_slo, parse_variant, read, variant_name
@@ -186,6 +187,8 @@ def _name(name: Any, model: Any) -> str:
         return str(name)
     if isinstance(model, str | os.PathLike):
         text = os.fspath(model)
+        if text.startswith(("hf:", "timm:")):
+            return check_name(text)[1]
         return text.rpartition(":")[2] if ":" in text else Path(text).stem
     return str(getattr(model, "__name__", type(model).__name__))
 

@@ -217,6 +217,19 @@ def test_sizes_that_a_fixed_batch_cannot_take() -> None:
         check_sizes((4, 8), 1)
 
 
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("hf:org/net@v1", "net"),
+        ("timm:resnet50?pretrained=false", "resnet50"),
+        ("pkg.mod:make", "make"),
+        ("a/b.onnx", "b"),
+    ],
+)
+def test_a_study_is_called_after_its_model(model: str, name: str) -> None:
+    assert resolve(model).name == name
+
+
 def test_a_default_folder_is_new_and_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda _: "20260101-000000")
