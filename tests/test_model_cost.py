@@ -246,3 +246,28 @@ def test_a_tensors_layout_is_its_shape_and_bits(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_classes_of_operators(kind: str, expected: str) -> None:
     assert layer_class(kind) == expected
+
+
+def test_a_graph_is_run_once_for_facts_and_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shapes that only a run tells are seen once: a large model's run takes seconds."""
+    from accel.model import shapes
+    from accel.model.count_onnx import count_onnx
+
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["where"]),
+        helper.make_node("Shape", ["where"], ["size"]),
+        helper.make_node("Slice", ["size", "one", "two"], ["count"]),
+        helper.make_node("Concat", ["count", "minus"], ["shape"], axis=0),
+        helper.make_node("Reshape", ["x", "shape"], ["column"]),
+        helper.make_node("MatMul", ["column", "w"], ["y"]),
+    ]
+    numbers = [numpy_helper.from_array(np.array([v]), n) for n, v in (("one", 1), ("two", 2), ("minus", -1))]
+    path = save(tmp_path / "r.onnx", nodes, [graphs.weight("w", 1, 3), *numbers], {"x": ["n", 4]}, {"y": ["m", 3]})
+    runs: list[list[str]] = []
+    seen = shapes._seen
+    monkeypatch.setattr(shapes, "_seen", lambda *given: runs.append(given[-1]) or seen(*given))
+    facts, found = count_onnx(path, signature(("n", 4)), None), counted(path, ("n", 4))
+    assert facts.matmul_macs == found.macs == 4 * 3
+    assert len(runs) == 1
+    cost_onnx(path, signature(("n", 8)), None)
+    assert len(runs) == 2  # other sizes are another matter

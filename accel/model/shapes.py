@@ -24,6 +24,8 @@ class Laid(NamedTuple):
 
 _SMALL = 4096
 _LARGEST_RUN_BYTES = 1_500_000_000
+_KNOWN: dict[tuple[object, ...], dict[str, Laid]] = {}
+"""Of the last graph, which is looked at twice in the same child: for its facts and for its cost."""
 
 
 def shapes_of(
@@ -50,12 +52,17 @@ def laid_out(
 ) -> dict[str, Laid]:
     """name -> shape and element size; a run of the model is made only if one of the tensors `wanted` isn't inferred."""
     sizes = {t.name: sizes_of(t, signature, example) for t in signature.inputs}
+    key = (str(path), path.stat().st_mtime_ns, tuple(sorted(sizes.items())))
+    if key in _KNOWN and all(name in _KNOWN[key] for name in wanted if name):
+        return dict(_KNOWN[key])
     found = {t.name: Laid(tuple(t.dims), _bits(t.data_type)) for t in model.graph.initializer}
     found |= {t.name: Laid(sizes[t.name], 8 * np.dtype(t.dtype).itemsize) for t in signature.inputs}
     found |= _inferred(model, sizes)
     missing = sorted({name for name in wanted if name and name not in found})
     if missing and path.stat().st_size < _LARGEST_RUN_BYTES:
         found |= _seen(path, signature, sizes, missing)
+    _KNOWN.clear()
+    _KNOWN[key] = dict(found)
     return found
 
 
