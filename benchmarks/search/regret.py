@@ -60,12 +60,13 @@ class Advice:
         budget: str | None = None,
         blocks: int = BLOCKS,
         targets: Sequence[Timed] = _TARGETS,
+        seconds: float = grid.SECONDS,
         short: bool = False,
     ) -> None:
         self.bench = Bench(model, place() / KIND / Path(model).stem)
         self.model, self.budget, self.blocks = self.bench.model, budget, blocks
         self.sizes, self.targets = grid.sizes_of(self.model), targets
-        self.seconds, self.race_s = (0.05, 0.1) if short else (grid.SECONDS, _SECONDS)
+        self.seconds, self.race_s = (0.05, 0.1) if short else (seconds, _SECONDS)
 
     def listed(self) -> list[tuple[Variant, str]]:
         """The grid's configurations."""
@@ -262,6 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--budget", help="measure: of each study; else 15 %% of its grid")
     parser.add_argument("--blocks", type=int, default=BLOCKS, help="measure: of pick beside best")
     parser.add_argument("--targets", default=",".join(_TARGETS), help="measure: which picks meet the grid's best")
+    parser.add_argument("--seconds", type=float, default=grid.SECONDS, help="measure: of each cell of the grid")
     parser.add_argument("--short", action="store_true", help="measure: tiny times, to try the machinery; no figures")
     parser.add_argument("--backends", default=",".join(BACKENDS), help="prepare: those alone")
     parser.add_argument("--again", action="store_true", help="prepare: try once more what failed")
@@ -275,7 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             advice.prepare(longest_s=given.longest, until_s=until_s, backends=chosen, again=given.again)
         return 0
     targets = tuple(given.targets.split(","))
-    all_ = advices(begun(models), budget=given.budget, blocks=given.blocks, targets=targets, short=given.short)
+    asked = {"budget": given.budget, "blocks": given.blocks, "targets": targets, "seconds": given.seconds}
+    all_ = advices(begun(models), short=given.short, **asked)
     minutes = 0.0 if given.what == "collect" else 10.0 if given.minutes is None else given.minutes
     measure(all_, minutes=minutes, reports=given.reports)
     return 0
