@@ -98,7 +98,20 @@ def _one_line(kind: str, name: str) -> str:
         cls = plugins.load(kind, name)
     except Exception as error:
         return f"can't be loaded: {type(error).__name__}: {error}"
-    return (inspect.getdoc(cls) or "").partition("\n")[0]
+    return (inspect.getdoc(cls) or "").partition("\n")[0] + _not_here(kind, name, cls)
+
+
+def _not_here(kind: str, name: str, cls: type[Any]) -> str:
+    """How to get a backend whose package isn't installed; "" for everything else."""
+    from importlib.util import find_spec
+
+    from accel.errors import MissingLibrary
+
+    runtime = getattr(cls, "runtime", None)
+    if kind != "compilation" or not isinstance(runtime, str) or find_spec(runtime) is not None:
+        return ""
+    line = MissingLibrary(runtime, f"the backend `{name}`", extra=getattr(cls, "extra", None)).install
+    return f" (not installed; get it with: {line})"
 
 
 def _conclusion(folder: Path) -> Conclusion:

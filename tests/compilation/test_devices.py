@@ -75,3 +75,13 @@ def test_lines_name_what_runs_and_group_what_does_not():
     assert "--  onnxruntime CUDA: no NVIDIA GPU is visible" in told
     assert msgspec.json.decode(msgspec.json.encode([Device(runtime="a", name="b")]), type=list[Device])
     assert set(_devices.KNOWN) == {"onnxruntime", "openvino", "torch"}
+
+
+def test_a_backend_without_its_package_says_in_the_list_how_to_get_it(monkeypatch):
+    from accel.cli import list as listing
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "openvino" else object())
+    told = listing._one_line("compilation", "openvino")
+    assert told.endswith('(not installed; get it with: pip install "accel-bench[openvino]")')
+    assert "not installed" not in listing._one_line("compilation", "onnxruntime")
+    assert "not installed" not in listing._one_line("batching", "single")
