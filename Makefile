@@ -16,7 +16,7 @@ demo: $(VENV)/.demo
 	$(BIN)/accel bench demo $(if $(OUT),--out $(OUT))
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --benchmark-disable
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --benchmark-disable
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .

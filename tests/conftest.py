@@ -14,6 +14,13 @@ settings.register_profile("accel", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("accel")
 
 ROOT = Path(__file__).parents[1]
+_LONG = {"study", "validation", "contract", "cli", "standalone", "simulation"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start whole studies come first, so that no worker is left with a long one at the end."""
+    long = {item.path for item in items if item.get_closest_marker("slow") or _LONG & set(item.path.parts)}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(autouse=True, scope="session")

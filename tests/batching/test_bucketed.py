@@ -93,7 +93,7 @@ class Long(Pool):
         self.lengths = {"x": np.random.default_rng(seed).integers(1, 300, 64)}
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(
     gaps=st.lists(st.integers(0, 400), min_size=1, max_size=100),
     seed=st.integers(0, 99),

@@ -72,7 +72,7 @@ ARRIVALS = st.lists(st.integers(0, 8 * MS), min_size=1, max_size=40).map(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(ARRIVALS, st.integers(1, 30 * MS))
 def test_early_commit_is_batches_closed_by_size_or_timer_whoever_is_free(due: list[int], service: int) -> None:
     """A batch closes at its first request + T or with its last place taken; it starts then or when a worker is free."""
@@ -89,7 +89,7 @@ def test_early_commit_is_batches_closed_by_size_or_timer_whoever_is_free(due: li
     assert set(lag) == {0}
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(ARRIVALS, st.integers(1, 30 * MS))
 def test_window_collects_from_when_a_worker_is_free_and_somebody_waits(due: list[int], service: int) -> None:
     expected, sizes, free, i = [], [], 0, 0

@@ -84,7 +84,7 @@ def test_what_a_result_keeps_of_it_makes_the_same_policy_again(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(
     gaps=st.lists(st.integers(0, 500), min_size=1, max_size=80),
     service=st.integers(1, 2000),

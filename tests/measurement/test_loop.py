@@ -45,7 +45,7 @@ def go(
     return run(plan, batcher, Feed(engine, Pool()), clock, drain_ns=drain_ns, **more)  # type: ignore[arg-type]
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(ARRIVALS, st.data())
 def test_one_worker_is_lindleys_recursion_exactly(due: list[int], data: st.DataObject) -> None:
     service = [data.draw(st.integers(1, 3000)) for _ in due]

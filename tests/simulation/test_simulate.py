@@ -90,7 +90,7 @@ def same(found: Simulated, trace: Trace) -> None:
 
 
 @pytest.mark.parametrize("name", POLICIES)
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(gaps=GAPS, data=st.data())
 def test_it_decides_as_the_loop_decides(name: str, gaps: list[int], data: st.DataObject) -> None:
     """Same batches, same drops, same times to the nanosecond, whatever the policy."""
