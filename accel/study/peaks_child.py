@@ -11,16 +11,20 @@ import importlib
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+import accel.compilation
 from accel.measurement import bandwidth, products
 from accel.measurement.peaks import COMPUTE, LEVELS, Peak, PeakKind
 from accel.measurement.protocol import serve, stage
 from accel.measurement.rounds import Work, median_interval, often, rates
 
-_LIBRARIES = ("torch", "openvino", "onnxruntime")
+_FOLDER = Path(accel.compilation.__file__).parent
+_LIBRARIES = tuple(sorted(path.stem.removeprefix("_peaks_") for path in _FOLDER.glob("_peaks_*.py")))
+"""Each file there says how one library multiplies, and is named as that library is imported."""
 _SIZES, _LARGER, _MANY = (512, 1024, 2048), (1024, 2048, 4096), 16
 _LOOKS, _LOOK_S, _LOOK_SHARE = 3, 0.01, 0.6
 _ROUNDS, _ROUND_S = 15, 0.02
