@@ -39,7 +39,9 @@ class FakeFunnel:
         measured = ("base", "ov", "ort")
         backends = {"base": Named("eager"), "ov": OPENVINO, "ort": ORT}
         variants = tuple(Variant(name=name, backend=backends[name]) for name in measured)
-        self.record: Any = Record(baseline="base", variants=variants, target=target, machine=SimpleNamespace(cores=2, physical_cores=2))
+        self.record: Any = Record(
+            baseline="base", variants=variants, target=target, machine=SimpleNamespace(cores=2, physical_cores=2)
+        )
         self.kept: list[Any] = []
         self.folder: Any = SimpleNamespace(root=folder, write_record=self.kept.append, reference=folder)
         for name in measured:
