@@ -122,10 +122,9 @@ def _with(parent: Variant, suffix: str, fields: dict[str, Any], helps: tuple[Goa
 
 def _suits(knob: Knob, facts: Facts, machine: Machine, *, quick: bool) -> bool:
     """True if machine, model and profile are as the knob needs them; of several kinds of model, any will do."""
-    topology = machine.topology
     has = {
         "cores": machine.cores >= 2,
-        "smt": topology is not None and topology.threads_per_core > 1 and machine.cores >= 2,
+        "smt": machine.physical_cores < machine.cores,
         "bf16": machine.has_bf16,
         "time": not quick,
     }
@@ -135,12 +134,10 @@ def _suits(knob: Knob, facts: Facts, machine: Machine, *, quick: bool) -> bool:
 
 def _number(value: Any, machine: Machine) -> Any:
     """Words for numbers of cores; anything else stays what it is."""
-    topology = machine.topology
-    per_core = topology.threads_per_core if topology is not None else 1
     words = {
         "one": 1,
         "half": max(1, machine.cores // 2),
-        "physical": max(1, machine.cores // max(1, per_core)),
+        "physical": machine.physical_cores,
         "all": machine.cores,
     }
     return words.get(value, value) if isinstance(value, str) else value

@@ -21,9 +21,10 @@ KINDS = ("convolutional", "depthwise", "transformer", "other", "trees")
 
 
 def machine(cores: int = 4, threads_per_core: int = 1) -> Machine:
-    siblings = tuple((i,) for i in range(cores))
-    topology = Topology(packages=1, cores=cores, threads_per_core=threads_per_core, siblings=siblings)
-    return msgspec.structs.replace(detect(), cores=cores, topology=topology, flags=("avx2",))
+    siblings = tuple(tuple(range(i, i + threads_per_core)) for i in range(0, cores, threads_per_core))
+    topology = Topology(packages=1, cores=len(siblings), threads_per_core=threads_per_core, siblings=siblings)
+    affinity = tuple(range(cores))
+    return msgspec.structs.replace(detect(), cores=cores, topology=topology, affinity=affinity, flags=("avx2",))
 
 
 @pytest.fixture
