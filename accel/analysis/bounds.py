@@ -44,8 +44,8 @@ def roofline_of(row: Row, cost: Cost, peaks: Peaks) -> Roofline | None:
     if shares is None:
         return None
     sized = at_precision(cost, row.effective, row.numerics)
-    each = max(1, row.effective.threads or peaks.cores)
-    together = max(1, min(peaks.cores, each * row.variant.instances))
+    each = row.effective.threads or peaks.cores
+    together = max(1, min(peaks.cores, at_work(row) or peaks.cores))
     points: list[RooflinePoint | None] = []
     if row.p50 is not None and row.variant.instances == 1:
         points.append(point("latency", 1, row.p50, sized, peaks, shares, each))
@@ -54,6 +54,19 @@ def roofline_of(row: Row, cost: Cost, peaks: Peaks) -> Roofline | None:
         points.append(point("batch", row.batch_size, seconds, sized, peaks, shares, together))
     known = tuple(p for p in points if p is not None)
     return Roofline(precision=shares, threads=together, points=known, notes=cost.notes) if known else None
+
+
+def at_work(row: Row) -> int:
+    """How many threads may want to run at once: those of all engines, or callers and helpers of the one they share.
+
+    0 where that isn't known. `Effective.threads` holds the threads of all engines already.
+    """
+    variant, effective = row.variant, row.effective
+    if effective is None or effective.threads == 0:
+        return 0
+    if variant.instances > 1 and variant.placement == "shared":
+        return variant.instances + effective.threads - 1
+    return effective.threads
 
 
 def call_s(throughput: Estimate, size: int) -> Estimate:

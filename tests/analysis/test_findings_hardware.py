@@ -12,9 +12,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from accel.analysis.bounds import at_work
 from accel.analysis.conclusion import Answer, Finding, Row, StudyRecord
 from accel.analysis.findings import findings
-from accel.analysis.findings.hardware import at_work
 from accel.analysis.paired import Floor
 from accel.analysis.runs import Run
 from accel.compilation import Effective
@@ -181,6 +181,12 @@ def test_a_winner_with_more_threads_than_physical_cores_is_told(record: StudyRec
     assert one.what == "`planted` runs 8 threads on 4 physical cores."
     assert one.command.endswith("try 4")
     assert found(here, row(runs_with(4)), winner="planted") == []
+
+
+def test_threads_that_hand_work_to_a_gpu_are_not_counted(record: StudyRecord, tmp_path: Path) -> None:
+    there = msgspec.structs.replace(runs_with(8), provider="torch eager, cuda")
+    assert found(smt(record, tmp_path), row(there), winner="planted") == []
+    assert found(with_cores(record, 2), row(there)) == []
 
 
 # --- what the process may use ----------------------------------------------------------------------------------

@@ -194,12 +194,15 @@ def test_a_row_has_its_latency_and_its_best_batch() -> None:
 
 
 def test_several_instances_have_the_peak_of_all_their_threads() -> None:
-    two = Variant(name="a", backend=Named("onnxruntime"), instances=2, placement="processes")
-    one_each = msgspec.structs.replace(effective("float32"), threads=1)
-    found = roofline_of(row(variant=two, effective=one_each), cost(), machine())
-    assert found is not None
-    assert found.threads == 2
-    assert [p.target for p in found.points] == ["batch"]
+    """What really ran holds the threads of all instances; two callers of one engine are a thread more than it has."""
+    four = msgspec.structs.replace(machine(), cores=4)
+    ran = msgspec.structs.replace(effective("float32"), threads=2)
+    for placement, threads in (("processes", 2), ("threads", 2), ("shared", 3)):
+        two = Variant(name="a", backend=Named("onnxruntime"), instances=2, placement=placement)  # type: ignore[arg-type]
+        found = roofline_of(row(variant=two, effective=ran), cost(), four)
+        assert found is not None
+        assert found.threads == threads
+        assert [p.target for p in found.points] == ["batch"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from accel.analysis import wording as words
+from accel.analysis.bounds import at_work
 from accel.analysis.conclusion import Finding, Row
 from accel.analysis.findings.seen import Seen, listed, looks
 from accel.analysis.percentiles import quantile_interval, required
@@ -82,16 +83,6 @@ def _threads(seen: Seen) -> Iterator[Finding]:
         yield _oversubscribed(seen, rest)
 
 
-def at_work(row: Row) -> int:
-    """How many threads may want to run at once: those of all engines, or callers and helpers of the one they share."""
-    variant, effective = row.variant, row.effective
-    if effective is None:
-        return 0
-    if variant.instances > 1 and variant.placement == "shared":
-        return variant.instances + effective.threads - 1
-    return effective.threads
-
-
 def _own_threads(row: Row) -> bool:
     """Not merely as many engines of one thread as were asked for, which take turns and are told so beside them."""
     return row.effective is not None and row.effective.threads > row.variant.instances
@@ -160,7 +151,7 @@ def _second_threads(seen: Seen) -> Iterator[Finding]:
     machine = seen.record.machine
     cores = machine.physical_cores
     for row in seen.winning_rows():
-        threads = row.effective.threads if row.effective is not None else 0
+        threads = row.effective.threads if row.effective is not None and not row.effective.on_gpu else 0
         if row.variant.instances == 1 and cores < threads <= machine.cores:
             yield Finding(
                 what=f"`{row.name}` runs {threads} threads on {_plural(cores, 'physical core')}.",
@@ -217,7 +208,8 @@ def _ratio(plain: Sequence[Run], kept: Sequence[Run]) -> tuple[float, float, flo
 
 
 def _ran(seen: Seen) -> Iterator[Row]:
-    return (row for row in seen.rows if row.status == "ok" and row.effective is not None)
+    """What ran on the processor: where a GPU computes, threads only hand it work."""
+    return (r for r in seen.rows if r.status == "ok" and r.effective is not None and not r.effective.on_gpu)
 
 
 def _instances(row: Row) -> list[tuple[int, ...]]:
