@@ -59,9 +59,13 @@ class FirstLook:
         key = self._key(source, given)
         known = None if key is None or anew else looks.find(key, self._folder)
         if key is not None and known is not None:
-            return Begun(seen=known, metric=given["metric"], look=key, confirmed=key.exact)
+            # Where it lies is this study's own: the same bytes may have lain elsewhere, where others lie now.
+            here = msgspec.structs.replace(source, random_weights=known["source"]["random_weights"])
+            seen = known | {"source": msgspec.to_builtins(here)}
+            return Begun(seen=seen, metric=given["metric"], look=key, confirmed=key.exact)
         seen = look(self._options, self._folder, self._workshop(source, self._folder), self._on_stage, given)
-        if key is not None:
+        # Not if the files were written to meanwhile: nobody knows which bytes were read.
+        if key is not None and self._key(source, given) == key:
             looks.keep(key, self._folder, seen)
         return Begun(seen=seen, metric=given["metric"], look=key, confirmed=True)
 

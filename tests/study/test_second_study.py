@@ -19,12 +19,13 @@ from accel.model import Source
 from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import Result
-from accel.study import answers, live, looks, prepare, screening
+from accel.study import answers, beginning, live, looks, prepare, screening
 from accel.study.cache import cache_root
 from accel.study.context import Context
 from accel.study.folder import StudyFolder
 from accel.study.funnel import Funnel
 from accel.study.given import Given
+from accel.study.looking import describe_source
 from accel.study.options import resolve
 from accel.study.profiles import PROFILES
 from accel.study.session import Quiet, Session
@@ -223,3 +224,57 @@ def test_other_answers_do_not_agree(tmp_path: Path) -> None:
         assert answers.agree(tmp_path / "kept.npz", tmp_path / f"{name}.npz") is expected
     save_outputs(tmp_path / "stranger.npz", [rows[0]], [5])
     assert not answers.agree(tmp_path / "kept.npz", tmp_path / "stranger.npz")
+
+
+class Beginning:
+    """A study's first look with a child that is made up: its samples are one file, its reply is `reply`."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("ACCEL_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(looks, "_source", lambda: "")
+        monkeypatch.setattr(beginning, "look", self._look)
+        self.looked = 0
+        self.meanwhile: Callable[[], object] = lambda: None
+        self._tmp_path = tmp_path
+
+    def _look(self, options: Any, folder: StudyFolder, workshop: Any, on_stage: Any, given: Any) -> dict[str, Any]:
+        self.looked += 1
+        folder.samples.mkdir()
+        (folder.samples / "input_0.npy").write_bytes(b"rows")
+        self.meanwhile()
+        source = msgspec.to_builtins(describe_source(options, folder))
+        return {"source": source | {"random_weights": True}, "identity": f"look {self.looked}"}
+
+    def begin(self, model: Path) -> tuple[beginning.Begun, StudyFolder]:
+        folder = StudyFolder(self._tmp_path / f"study-{len(list(self._tmp_path.iterdir()))}")
+        folder.create(resume=True)
+        options = resolve(str(model))
+        first = beginning.FirstLook(options, folder, small_models.machine(), lambda *_: None, lambda _: None)  # type: ignore[arg-type, return-value]
+        return first.begin(describe_source(options, folder)), folder
+
+
+@pytest.fixture
+def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Beginning:
+    return Beginning(tmp_path, monkeypatch)
+
+
+def test_the_same_file_elsewhere_is_read_where_it_lies_now(made_up: Beginning, model: Path, tmp_path: Path) -> None:
+    made_up.begin(model)
+    moved = tmp_path / "moved" / model.name
+    moved.parent.mkdir()
+    moved.write_bytes(model.read_bytes())
+    retrained(model, model)
+    begun, _ = made_up.begin(moved)
+    assert made_up.looked == 1
+    assert begun.seen["identity"] == "look 1"
+    assert begun.seen["source"]["location"] == str(moved), "at the old place lies another model now"
+    assert begun.seen["source"]["random_weights"], "what the look found out about it stays"
+
+
+def test_a_look_at_a_file_that_is_written_meanwhile_is_not_kept(made_up: Beginning, model: Path) -> None:
+    before = model.read_bytes()
+    made_up.meanwhile = lambda: retrained(model, model)
+    made_up.begin(model)
+    made_up.meanwhile = lambda: None
+    model.write_bytes(before)
+    assert made_up.begin(model)[0].seen["identity"] == "look 2"
