@@ -13,6 +13,8 @@ from accel.analysis.conclusion import Pareto, Row
 from accel.units import show_bytes, show_seconds
 
 _CLEARLY = 0.02
+_EQUAL_DB = 1000.0
+"""Stands for equal outputs: more than any two that differ in 64 bits can have."""
 AXES = ("items/s", "p50", "p99", "requests/s", "memory", "size", "accuracy")
 """What counts, the larger the better for rates and accuracy, the smaller for the others."""
 _LARGER = ("items/s", "requests/s", "accuracy")
@@ -80,9 +82,10 @@ def _accuracy(row: Row) -> float | None:
         return None
     if quality.value is not None:
         return quality.value
-    if quality.agreement is not None:
+    if "agreement" in quality.rule and quality.agreement is not None:
         return quality.agreement
-    return quality.sqnr_db
+    # Equal outputs have no SQNR: no distance, which nothing is nearer than.
+    return _EQUAL_DB if quality.sqnr_db is None and quality.outcome == "passes" else quality.sqnr_db
 
 
 def _fails(row: Row) -> bool:
@@ -93,14 +96,18 @@ def against(one: Row, other: Row) -> str:
     """The numbers of two rows side by side: `p50 4 ms against 9 ms, memory 80 MB against 210 MB`."""
     mine, theirs = measured(one), measured(other)
     parts = [
-        f"{axis} {_shown(axis, mine[axis])} against {_shown(axis, theirs[axis])}"
+        f"{axis} {_shown(axis, mine[axis], one)} against {_shown(axis, theirs[axis], other)}"
         for axis in AXES
         if axis in mine and axis in theirs and abs(_ahead(axis, mine[axis], theirs[axis])) > _CLEARLY
     ]
     return ", ".join(parts)
 
 
-def _shown(axis: str, value: float) -> str:
+def _shown(axis: str, value: float, row: Row) -> str:
     if axis in ("p50", "p99"):
         return show_seconds(value)
+    if axis == "accuracy" and row.quality is not None and row.quality.value is None:
+        if "agreement" in row.quality.rule:
+            return f"{100 * value:.4g} % same answers"
+        return "equal outputs" if value == _EQUAL_DB else f"{value:.0f} dB"
     return show_bytes(round(value)) if axis in ("memory", "size") else f"{value:.4g}"

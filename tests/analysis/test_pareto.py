@@ -62,6 +62,26 @@ def test_who_fails_the_guard_or_did_not_run_beats_nobody() -> None:
     assert pareto([FAST, failed]) is None
 
 
+def test_equal_outputs_are_not_beaten_by_near_ones() -> None:
+    """Outputs equal to the reference's have no SQNR, which isn't to lack an accuracy."""
+    equal, near, far = (
+        Quality(outcome="passes", rule="median SQNR of at least 20 dB", sqnr_db=db, random_weights=True)
+        for db in (None, 60.0, 30.0)
+    )
+    base = row("base", 100.0, 0.010, 400_000_000, is_baseline=True, quality=equal)
+    eight = row("eight", 300.0, 0.004, 100_000_000, quality=far)
+    found = pareto([base, eight])
+    assert found is not None
+    assert (found.names, found.dominated) == (("base", "eight"), {})
+    assert "accuracy" in found.axes
+    # Whose outputs are equal may well beat whose aren't.
+    lossy = row("lossy", 90.0, 0.011, 500_000_000, quality=near)
+    again = pareto([base, lossy])
+    assert again is not None
+    assert again.dominated == {"lossy": "base"}
+    assert against(base, lossy).endswith("accuracy equal outputs against 60 dB")
+
+
 @given(
     st.lists(
         st.dictionaries(st.sampled_from(["items/s", "p50", "accuracy"]), st.floats(0.1, 10.0), min_size=3, max_size=3),
