@@ -61,8 +61,12 @@ def _behind(row: Row, record: StudyRecord, answers: Sequence[Answer]) -> str:
         for target, c in found.items()
         if c is not None
     ]
-    winners = " and ".join(dict.fromkeys(f"`{a.winner}`" for a in answers)) or "nobody"
+    if row.less_memory is not None:
+        share = words.inverted(row.less_memory)
+        said.insert(0, f"{words.times(share)} [{words.ends(share)}] the original's memory")
+    won = list(dict.fromkeys(f"`{a.winner}`" for a in answers))
+    answered = f"the answer{' is' if len(won) == 1 else 's are'} {' and '.join(won)}" if won else "there is no answer"
     if not said:
         bought = next((line for line in record.not_bought if f"`{row.name}`" in line), None)
         return f"The budget did not buy it: {bought}." if bought else "It was not compared before the study ended."
-    return f"It reached {'; '.join(said)}; the answers are {winners}."
+    return f"It reached {'; '.join(said)}; {answered}."

@@ -164,6 +164,8 @@ def _headline(answers: Sequence[Answer], rows: Sequence[Row], record: StudyRecor
             if base is None or base.status != "ok":
                 return "Your model could not be measured, so nothing can be compared with it."
             return "Nothing was compared with your model yet."
+        if record.target == "memory":
+            return "Keep your model: nothing was shown to need less memory and not to be slower."
         if _disturbed(rows):
             return "Keep your model for now: the machine was too disturbed to show that anything is faster."
         return "Keep your model: nothing was shown to be faster."
@@ -206,9 +208,11 @@ def _gain(found: Answer, *, first: bool, place: bool = True) -> str:
 
 def _subline(answers: Sequence[Answer], counts: Mapping[str, int], record: StudyRecord) -> str:
     parts = []
-    main = next((a.speedup for a in answers if a.speedup is not None), None)
-    if main is not None:
-        parts.append(f"95 %: {words.ends(main.ratio)}×, {words.evidence(main)}.")
+    main = next((a for a in answers if a.speedup is not None), None)
+    if main is not None and main.speedup is not None:
+        # The interval of the gain that the headline gives.
+        gain = main.less_memory if main.target == "memory" and main.less_memory is not None else main.speedup.ratio
+        parts.append(f"95 %: {words.ends(gain)}×, {words.evidence(main.speedup)}.")
     if record.synthetic:
         parts.append("Speed only: inputs are synthetic, accuracy unknown.")
     elif record.source.random_weights:

@@ -49,18 +49,22 @@ def test_the_smallest_that_is_not_slower_wins(tmp_path: Path) -> None:
     assert "2.000× [1.990–2.010] less than the original" in found.memory.sentence
     assert found.headline.startswith("Use small: ")
     assert "less memory" in found.headline
+    assert found.subline.startswith("95 %: 1.990–2.010×, "), "of the memory, as the headline's number is"
 
 
 def test_by_whom_it_is_beaten_is_said(tmp_path: Path) -> None:
     found = study(tmp_path, PEAKS)
     assert set(found.left) == {"fast", "slow"}
-    assert "SLOWER" in found.left["slow"] or "Dominated" in found.left["slow"]
+    assert found.left["slow"].startswith("It reached 0.2500× [0.2488–0.2513] the original's memory; ")
+    assert "SLOWER" in found.left["slow"]
+    assert found.left["slow"].endswith("the answer is `small`.")
 
 
 def test_where_nothing_is_smaller_the_original_stays(tmp_path: Path) -> None:
     found = study(tmp_path, {"original": 400, "fast": 398, "small": 500, "slow": 100})
     assert found.memory is not None
     assert (found.memory.winner, found.memory.keeps_baseline) == ("original", True)
+    assert found.headline == "Keep your model: nothing was shown to need less memory and not to be slower."
     assert "The nearest was `slow`: 4.00× [3.98–4.02] less" in found.memory.sentence
 
 
