@@ -2,8 +2,8 @@
 
 All steps but the last run one request at a time (single_stream), so that each ratio is that of one strategy; the last
 one is what batching adds. A study that measured the whole way in the same rounds is read from these alone, so that the
-product of the steps is the whole. An older one is read from what it has; where every step has a rate within the SLO,
-online rates are compared there.
+product of the steps is the whole. An older one, or one whose winner is another by now, is read from what it has; where
+every step has a rate within the SLO, online rates are compared there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def waterfall(
     base = known.get(record.baseline)
     if answer is None or base is None or base.row.p50 is None:
         return ()
-    if len(record.path) > 1:
+    if len(record.path) > 1 and record.path[-1].variant == answer.winner:
         return _measured(record, known, floors)
     winner = known[answer.winner]
     path: list[tuple[Strategy, Known]] = []

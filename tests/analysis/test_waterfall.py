@@ -130,6 +130,13 @@ def test_with_too_few_whole_rounds_nothing_is_said(record: StudyRecord) -> None:
     assert steps(record, missing) == ()
 
 
+def test_the_way_to_another_variant_than_the_winner_is_not_shown(record: StudyRecord) -> None:
+    """A study that went on after its way was measured may have another winner by now."""
+    other = msgspec.structs.replace(WON, winner="plain")
+    found = waterfall(other, None, known(rounds()), record, FLOORS)
+    assert "int8" not in [s.variant for s in found]
+
+
 def test_where_the_original_stays_there_are_no_steps(record: StudyRecord) -> None:
     kept = msgspec.structs.replace(WON, winner="original", keeps_baseline=True)
     assert waterfall(kept, None, known(rounds()), record, FLOORS) == ()
