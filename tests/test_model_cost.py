@@ -119,6 +119,48 @@ def test_torch_modules_count_as_torch_counts_and_as_by_hand(make: str) -> None:
     assert (outside is not None) == (make == "torch_attention")
 
 
+def test_torch_modules_of_one_name_are_not_mistaken_for_each_other() -> None:
+    """`fc` of the whole stands behind a block with an `fc` of its own, which is run first and is larger."""
+    import torch
+
+    from accel.model.cost_torch import cost_torch
+
+    class Block(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = torch.nn.Linear(64, 64)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x)
+
+    class Whole(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block, self.fc = Block(), torch.nn.Linear(64, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(self.block(x))
+
+    class Form:
+        def __init__(self, module: torch.nn.Module) -> None:
+            self.module = module
+
+        def __call__(self, given: dict[str, np.ndarray]) -> object:
+            with torch.inference_mode():
+                return self.module(torch.from_numpy(given["x"]))
+
+    given = {"x": np.zeros((1, 64), np.float32)}
+    found = cost_torch(Form(Whole()), given)
+    assert found is not None
+    assert {layer.name: layer.macs for layer in found.layers} == {"block.fc": 64 * 64, "fc": 64 * 2}
+    assert found.macs == 64 * 64 + 64 * 2
+    single = cost_torch(Form(torch.nn.Linear(64, 2)), given)
+    assert single is not None
+    assert single.macs == 64 * 2
+    # torch's counter sees nothing of an LSTM: unknown, rather than small.
+    assert cost_torch(Form(torch.nn.LSTM(64, 16)), given) is None
+
+
 def test_openvino_counts_the_same_and_reads_the_same_weights(tmp_path: Path) -> None:
     import openvino as ov
 
@@ -240,7 +282,8 @@ def test_a_tensors_layout_is_its_shape_and_bits(tmp_path: Path) -> None:
         ("DynamicQuantizeLinear", "quantize"), ("FakeQuantize", "quantize"), ("quantize_per_tensor", "quantize"),
         ("LayerNormalization", "norm"), ("MVN", "norm"), ("BatchNorm2d", "norm"), ("Softmax", "softmax"),
         ("Gather", "embedding"), ("Reorder", "layout"), ("Transpose", "layout"), ("ReduceMean", "reduce"),
-        ("LSTMSequence", "recurrent"), ("TreeEnsembleRegressor", "trees"), ("Relu", "elementwise"),
+        ("LSTMSequence", "recurrent"), ("DynamicQuantizeLSTM", "recurrent"),
+        ("TreeEnsembleRegressor", "trees"), ("Relu", "elementwise"),
         ("AdaptiveAvgPool2d", "pool"), ("SomethingNew", "elementwise"),
     ],
 )  # fmt: skip

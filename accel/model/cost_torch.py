@@ -12,7 +12,7 @@ from accel.model.costs import summed
 
 
 def cost_torch(form: Any, example: Mapping[str, npt.NDArray[Any]]) -> Cost | None:
-    """Count one run on `example`; None if the module dislikes being watched.
+    """Count one run on `example`; None if the module dislikes being watched, or holds a layer that torch doesn't count.
 
     torch counts two operations a multiply-accumulate. Bytes: parameters as they are stored, and what leaf modules read
     and wrote; operators between modules aren't seen, so bytes are less than they are.
@@ -21,6 +21,8 @@ def cost_torch(form: Any, example: Mapping[str, npt.NDArray[Any]]) -> Cost | Non
     from torch.utils.flop_counter import FlopCounterMode
 
     leaves = [(n, m) for n, m in form.module.named_modules() if not list(m.children())]
+    if any(isinstance(module, torch.nn.RNNBase) for _, module in leaves):
+        return None
     moved: dict[str, int] = {}
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the counter doesn't know the fused kernel of a whole layer
@@ -49,7 +51,8 @@ def _layers(
 ) -> tuple[list[LayerCost], list[bool]]:
     layers, weighted = [], []
     for name, module in leaves:
-        own = next((c for key, c in counts.items() if key == name or key.endswith(f".{name}")), {})
+        # torch names a module by the class of the outermost one and the way to it: "Net.block.fc".
+        own = next((c for key, c in counts.items() if key != "Global" and key.partition(".")[2] == name), {})
         size = sum(p.numel() * p.element_size() for p in module.parameters(recurse=False))
         read = min(size, moved.get(name, 0)) if type(module).__name__.startswith("Embedding") else size
         macs = sum(own.values()) // 2

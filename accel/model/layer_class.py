@@ -9,7 +9,7 @@ _CLASSES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("quantize", ("(dynamic|de)?quantize(linear|per.*)?", "fakequantize.*")),
     ("attention", (".*attention.*", "sdpa", "multihead.*")),
     ("convolution", (".*convolution.*", ".*conv([123]d)?(pointwise)?", ".*conv(integer|transpose).*")),
-    ("recurrent", ("lstm.*", "gru.*", "rnn.*")),
+    ("recurrent", ("(dynamicquantize)?lstm.*", "gru.*", "rnn.*")),
     ("matmul", (".*matmul.*", ".*gemm.*", "einsum", "addmm.*", "b?mm",
                 "baddbmm", ".*linear(pointwise)?", "fullyconnected.*")),
     ("norm", (".*(layer|batch|instance|group|rms)norm.*", "lpnorm.*", "mvn", "normalizel2")),

@@ -10,7 +10,6 @@ from accel.model.layer_class import layer_class
 
 Shapes = Mapping[str, tuple[int, ...]]
 _WEIGHT_AT = {"QLinearConv": 3}
-_SECOND_AT = {"QLinearMatMul": 3, "QGemm": 3}
 
 
 def macs_of(node: Any, shapes: Shapes) -> int | None:
