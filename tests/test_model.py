@@ -15,6 +15,7 @@ import torch
 from accel.errors import InputError, VariantError
 from accel.model import Model, describe
 from accel.model.call import Call, named_outputs
+from accel.model.identity import files_of, identity
 from accel.model.signature import of_size
 from accel.model.torch_form import TorchForm
 from accel.samples import Samples, materialise
@@ -449,3 +450,51 @@ def test_a_program_in_memory_is_a_model(tmp_path: Path) -> None:
     program = torch.export.export(torch.nn.Linear(4, 3), (torch.ones(2, 4),))
     model = load(program, tmp_path)
     assert (model.signature.batch, model.forms) == (2, ("torch",))
+
+
+# the same model as last time?
+
+
+def scaled(where: Path, samples: np.ndarray = ROWS, **values: object) -> str | None:
+    """The identity of a network that is in its values alone another one."""
+    from tests.models.scaled import Scaled
+
+    stored = materialise(samples, None, where / "samples")
+    return identity(load(Scaled(**values), where, stored))
+
+
+def test_a_model_is_known_again_by_every_value_that_shapes_its_answers(tmp_path: Path) -> None:
+    same = scaled(tmp_path / "a")
+    assert same is not None
+    assert scaled(tmp_path / "b") == same
+    changes = ({"scale": 3.0}, {"buffer": 3.0}, {"listed": (1, {"a": 3})}, {"how": torch.tanh}, {"extra": True})
+    others = [scaled(tmp_path / f"c{i}", **change) for i, change in enumerate(changes)]
+    assert None not in others
+    assert len({same, *others}) == len(changes) + 1
+
+
+def test_samples_of_another_shape_make_another_model(tmp_path: Path) -> None:
+    """An export holds the axes as they were seen, so that its artefact isn't that of another shape."""
+    flat = scaled(tmp_path / "a")
+    assert flat != scaled(tmp_path / "b", np.ones((6, 5), np.float32))
+    assert flat != scaled(tmp_path / "c", np.ones((6, 4, 2), np.float32))
+
+
+def test_a_model_with_what_nothing_vouches_for_has_no_identity(tmp_path: Path) -> None:
+    from tests.models.scaled import Unsayable
+
+    assert scaled(tmp_path, extra=Unsayable()) is None
+
+
+def test_external_data_of_inner_graphs_belong_to_a_model(tmp_path: Path) -> None:
+    weights = onnx.numpy_helper.from_array(np.ones((4, 4), np.float32), "w")
+    inner = onnx.helper.make_node("Constant", [], ["c"], value=weights)
+    value = inner.attribute[0].t
+    onnx.external_data_helper.set_external_data(value, "inner.bin")
+    value.ClearField("raw_data")
+    value.data_location = onnx.TensorProto.EXTERNAL
+    add = onnx.helper.make_node("MatMul", ["x", "c"], ["y"])
+    path = tmp_path / "m.onnx"
+    path.write_bytes(graphs.graph([inner, add], [], {"x": ["n", 4]}, {"y": ["n", 4]}).SerializeToString())
+    (tmp_path / "inner.bin").write_bytes(np.ones((4, 4), np.float32).tobytes())
+    assert [p.name for p in files_of(path)] == ["m.onnx", "inner.bin"]
