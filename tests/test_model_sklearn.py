@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -327,6 +328,25 @@ def test_what_is_no_skops_file(tmp_path: Path) -> None:
     (tmp_path / "net.skops").write_bytes(b"PK no zip")
     with pytest.raises(InputError, match="is no .skops file"):
         describe(tmp_path / "net.skops", folder=tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["data", "encrypted", "method", "schema"])
+def test_a_damaged_skops_file_is_one_sentence(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.skops"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", "[1]" if damage == "schema" else '{"a": ' + "1" * 3000 + "}")
+    data = bytearray(path.read_bytes())
+    listed = data.find(b"PK\x01\x02")
+    if damage == "data":
+        data[45:50] = b"\xff" * 5
+    elif damage == "encrypted":
+        data[6] |= 1
+        data[listed + 8] |= 1
+    elif damage == "method":
+        data[8] = data[listed + 10] = 97
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="is no .skops file"):
+        describe(path, folder=tmp_path)
 
 
 @pytest.mark.parametrize(("suffix", "line"), [(".joblib", "joblib.load"), (".pkl", "pickle.load"), (".pickle", "pick")])

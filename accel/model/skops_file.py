@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ _SHOWN = 6
 def check_skops(path: Path) -> None:
     """Raise InputError unless the file is a zip with skops' schema in it; loads nothing and imports no skops."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            json.loads(archive.read("schema.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError):
+        with zipfile.ZipFile(path) as archive, archive.open("schema.json") as file:
+            if not file.read(64).lstrip().startswith(b"{"):
+                raise ValueError("the schema is no JSON object")
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError):  # encrypted: RuntimeError
         raise InputError(
             f"Model `{path}` is no .skops file, or it was cut off. Write it with skops.io.dump(estimator, path)."
         ) from None
