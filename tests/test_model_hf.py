@@ -179,6 +179,14 @@ def test_code_in_a_folder_never_runs(classifier: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("where", ["attn_implementation", "_attn_implementation"])
+def test_a_kernel_from_the_hub_is_refused(where: str, classifier: Path, tmp_path: Path) -> None:
+    """transformers would fetch and run it where the package `kernels` is installed."""
+    for i, change in enumerate(({where: "own/kernel"}, {"text_config": {where: {"": "own/kernel:fast"}}})):
+        with pytest.raises(InputError, match="asks for code from the hub .`own/kernel"):
+            loaded(copied(classifier, tmp_path / f"net{i}", **change), tmp_path / str(i))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -301,7 +309,9 @@ def test_a_name_that_is_not_here_without_a_network(tmp_path: Path) -> None:
     assert said.startswith("InputError Model `hf:org/net` can't be reached")
 
 
-@pytest.mark.parametrize("text", ["hf:", "hf:a b", "hf:org/net/deeper", "hf:../up", "timm:", "timm:net?pretrained=no"])
+@pytest.mark.parametrize(
+    "text", ["hf:", "hf:a b", "hf:org/net/deeper", "hf:../up", "hf:net@../../up", "timm:", "timm:net?pretrained=no"]
+)
 def test_a_name_that_can_not_be_one(text: str) -> None:
     with pytest.raises(InputError, match="names no model. Write it as"):
         named(text)

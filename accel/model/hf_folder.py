@@ -10,7 +10,7 @@ from accel.errors import InputError
 
 CONFIG = "config.json"
 _NAME = {
-    "hf": re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?"),
+    "hf": re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@\w[\w.-]*(/\w[\w.-]*)*)?"),
     "timm": re.compile(r"[A-Za-z0-9][\w.-]*(\?pretrained=(true|false))?"),
 }
 _SUCH_AS = {

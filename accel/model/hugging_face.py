@@ -50,6 +50,11 @@ def _config(transformers: Any, place: Path, source: Source) -> Any:
         raise InputError(f"{what} has no config.json that can be read ({_first_line(error)}).") from None
     if "model_type" not in raw:
         raise InputError(f"{what}: its config.json names no model_type, so it isn't one that transformers reads.")
+    if (kernel := _kernel(raw)) is not None:
+        raise InputError(
+            f"{what} asks for code from the hub (`{kernel}` in config.json), which accel never runs. Remove the line "
+            "from config.json."
+        )
     try:
         config = transformers.AutoConfig.from_pretrained(str(place), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds
@@ -64,6 +69,18 @@ def _config(transformers: Any, place: Path, source: Source) -> Any:
             f"{what} writes its output token by token ({_architecture(config)}), which isn't one call. {_FACTORY}"
         )
     return config
+
+
+def _kernel(raw: Any) -> str | None:
+    """A kernel that the config names by its repository; transformers would fetch and run it (package `kernels`)."""
+    if isinstance(raw, dict):
+        for key, value in raw.items():
+            named = value if key.lstrip("_").startswith(("attn_implementation", "experts_implementation")) else None
+            for one in named.values() if isinstance(named, dict) else (named,):
+                if isinstance(one, str) and "/" in one:
+                    return one
+    parts = raw.values() if isinstance(raw, dict) else raw if isinstance(raw, list) else ()
+    return next((found for part in parts if (found := _kernel(part)) is not None), None)
 
 
 def _architecture(config: Any) -> str:
@@ -111,7 +128,7 @@ def _seeded(auto: Any, config: Any) -> tuple[Any, tuple[str, ...], bool]:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = auto.from_config(config)
+        network = auto.from_config(config, trust_remote_code=False)
     return network, ("The folder holds a config and no weights: they were drawn at random (seed 0).",), True
 
 
@@ -126,6 +143,7 @@ def _pretrained(auto: Any, config: Any, place: Path, source: Source, kind: str) 
                 str(place),
                 config=config,
                 local_files_only=True,
+                trust_remote_code=False,
                 use_safetensors=kind == "safetensors",
                 output_loading_info=True,
                 dtype=torch.float32,
