@@ -1,6 +1,6 @@
 """How fast can this machine multiply, and how fast can it read? Measured peaks, as plain data.
 
-Measured in a child of its own (`accel.compilation._peaks_child`) and kept between studies; what is here reads and
+Measured in a child of its own (`accel.study.peaks_child`) and kept between studies; what is here reads and
 asks them, and loads no runtime.
 """
 

@@ -61,7 +61,8 @@ def _peak(kind: PeakKind, threads: int, share_s: float, command: dict[str, Any])
     if kind == "bf16" and not command["bf16"]:
         return "this processor has no bfloat16 instructions"
     if kind in COMPUTE:
-        return best(_products(kind, threads, _LONGEST_CALL * share_s), kind, threads, share_s)
+        with contextlib.ExitStack() as open_ones:
+            return best(_products(kind, threads, _LONGEST_CALL * share_s, open_ones), kind, threads, share_s)
     size = bandwidth.buffer_bytes(
         kind, threads, command["caches"], command["l3_count"], memory_bytes=command["memory_bytes"]
     )
@@ -95,8 +96,11 @@ def best(ways: Iterator[Work], kind: PeakKind, threads: int, share_s: float) -> 
     return Peak(kind=kind, threads=threads, value=value, low=low, high=high, source=work.source, n=len(again))
 
 
-def _products(kind: str, threads: int, longest_s: float) -> Iterator[Work]:
-    """Products of every library and size that is there, small sizes first."""
+def _products(kind: str, threads: int, longest_s: float, open_ones: contextlib.ExitStack) -> Iterator[Work]:
+    """Products of every library and size that is there, small sizes first.
+
+    open_ones: keeps the threads of each until the fastest was measured afresh.
+    """
     slow: dict[str, float] = {}
     for size in _LARGER if threads >= _MANY else _SIZES:
         for library in _installed():
@@ -111,8 +115,7 @@ def _products(kind: str, threads: int, longest_s: float) -> Iterator[Work]:
                 yield Work(run=_repeated(call), amount=2.0 * size**3, source=f"{name}, {size}, {_on(threads)}")
     if kind == "fp32":
         for size in products.SIZES:
-            with products.multiplying(size, threads) as work:
-                yield work
+            yield open_ones.enter_context(products.multiplying(size, threads))
 
 
 def _made(module: Any, kind: str, size: int, threads: int) -> Iterator[tuple[str, Callable[[], object]]]:

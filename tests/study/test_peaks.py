@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from accel.compilation import _peaks_onnxruntime, _peaks_openvino, _peaks_torch
+from accel.measurement import products
 from accel.measurement.isolation import ChildFailed
 from accel.measurement.peaks import Peak, Peaks
 from accel.measurement.rounds import Work
@@ -49,6 +51,30 @@ def test_the_fastest_way_is_measured_afresh_and_named(clock: list[float]) -> Non
     assert (found.source, found.threads, found.n) == ("fast", 2, 15)
     assert found.value == pytest.approx(1e12)
     assert found.low <= found.value <= found.high
+
+
+def test_a_way_that_is_not_the_last_still_runs_when_it_was_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its threads must still be there: measured afresh without them, it would wait for ever."""
+    closed: list[int] = []
+
+    @contextlib.contextmanager
+    def multiplying(size: int, threads: int) -> Iterator[Work]:
+        def run(times: int) -> None:
+            assert size not in closed
+
+        try:
+            yield Work(run=run, amount=1e9 / size, source=str(size))
+        finally:
+            closed.append(size)
+
+    monkeypatch.setattr(peaks_child.products, "multiplying", multiplying)
+    monkeypatch.setattr(peaks_child, "_installed", tuple)
+    monkeypatch.setattr(peaks_child, "often", lambda work, s: work.run(1) or 1)
+    monkeypatch.setattr(peaks_child, "rates", lambda w, t, r, u=0: [w.run(t) or w.amount] * r)
+    found = peaks_child._peak("fp32", 2, 60.0, {})
+    assert isinstance(found, Peak)
+    assert found.source == str(products.SIZES[0])
+    assert sorted(closed) == sorted(products.SIZES)
 
 
 def test_no_way_is_a_reason_and_a_broken_one_is_passed_over(clock: list[float]) -> None:
