@@ -21,7 +21,7 @@ from accel.analysis.outputs import relative_error
 from accel.measurement.outputs import load_ids, load_outputs
 from accel.recipe import Variant
 from accel.result import write_atomically
-from accel.study.cache import cache_root
+from accel.study.cache import cache_root, remove, source_sha256
 
 Place = Callable[[Variant], "Path | None"]
 """Where the answers of a variant are kept; None where nothing can vouch for the model."""
@@ -30,11 +30,15 @@ _FARTHEST = 1e-3
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """ids: whose answers, in order. seconds: what all of them took; item_s: what one took, where that is known."""
+    """ids: whose answers, in order. seconds: what all of them took; item_s: what one took, where that is known.
+
+    sha256: of the file that holds the answers.
+    """
 
     ids: tuple[int, ...]
     seconds: float
     item_s: float = 0.0
+    sha256: str = ""
 
 
 def place_of(artefact_key: str | None, variant: Variant, samples_sha256: str, told: dict[str, Any]) -> Path | None:
@@ -42,26 +46,27 @@ def place_of(artefact_key: str | None, variant: Variant, samples_sha256: str, to
     if artefact_key is None:
         return None
     parts = {"artefact": artefact_key, "backend": variant.backend, "samples": samples_sha256, "told": told}
+    parts["accel"] = _source()
     digest = hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:32]
     return cache_root() / f"answers-{digest}"
 
 
 def find(place: Path | None, out: Path) -> Answered | None:
-    """Put the kept answers into `out`; None if there are none that can be read."""
-    if place is None:
+    """Put the kept answers into `out`; None if there are none, or not those that were kept."""
+    if place is None or not place.is_dir():
         return None
-    try:
+    part = out.with_name(f"{out.name}.part")
+    with contextlib.suppress(OSError, msgspec.DecodeError):
         answered = msgspec.json.decode((place / _ENTRY).read_bytes(), type=Answered)
-        os.utime(place)
-        part = out.with_name(f"{out.name}.part")
         shutil.copyfile(place / _OUTPUTS, part)
-        if tuple(int(i) for i in load_ids(part)) != answered.ids:
-            part.unlink()
-            return None
-        part.replace(out)
-    except (OSError, ValueError, KeyError, msgspec.DecodeError):
-        return None
-    return answered
+        if _hash(part) == answered.sha256:
+            part.replace(out)
+            with contextlib.suppress(OSError):  # somebody else's folder
+                os.utime(place)
+            return answered
+    part.unlink(missing_ok=True)
+    remove(place)  # or it would stand in the way of a whole one
+    return None
 
 
 def keep(place: Path | None, out: Path, answered: Answered) -> None:
@@ -72,10 +77,21 @@ def keep(place: Path | None, out: Path, answered: Answered) -> None:
         work = Path(tempfile.mkdtemp(prefix=".making-", dir=place.parent))
         try:
             shutil.copyfile(out, work / _OUTPUTS)
-            write_atomically(work / _ENTRY, msgspec.json.encode(answered))
+            hashed = msgspec.structs.replace(answered, sha256=_hash(work / _OUTPUTS))
+            write_atomically(work / _ENTRY, msgspec.json.encode(hashed))
             work.rename(place)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _source() -> str:
+    """Of the code that feeds samples and stores what is answered."""
+    return source_sha256("measurement", "samples")
 
 
 def agree(kept: Path, fresh: Path) -> bool:

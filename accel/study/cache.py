@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import inspect
 import os
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+import accel
 from accel import plugins
 from accel.compilation import on_gpu
 from accel.measurement.machine import Machine
@@ -79,24 +82,52 @@ def _source_sha256(kind: str, name: str) -> str:
     return digest.hexdigest()
 
 
+def source_sha256(*parts: str) -> str:
+    """Hash of the source of parts of accel: folders with all below, or files."""
+    root = Path(accel.__file__).parent
+    found = [p for part in parts for p in ((root / part).rglob("*.py") if (root / part).is_dir() else [root / part])]
+    digest = hashlib.sha256()
+    for path in sorted(found):
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def shrink(limit_bytes: int = 20_000_000_000) -> None:
     """Remove the least recently used artefacts until the cache fits; what was used within a day stays."""
     root = cache_root()
     for entry in root.glob(".*-*"):
         # What a killed study left half made, or half removed; a day is longer than any preparation takes.
-        if time.time() - entry.stat().st_mtime >= _KEEP_S:
+        if _unused_s(entry) >= _KEEP_S:
             shutil.rmtree(entry, ignore_errors=True)
-    entries = [e for e in root.iterdir() if e.is_dir() and not e.name.startswith(".")]
-    sizes = {e: folder_bytes(e) for e in entries}
+    unused_s = {e: _unused_s(e) for e in root.iterdir() if e.is_dir() and not e.name.startswith(".")}
+    sizes: dict[Path, int] = {}
+    for entry in unused_s:
+        with contextlib.suppress(OSError):  # another study removes it now
+            sizes[entry] = folder_bytes(entry)
     total = sum(sizes.values())
-    for entry in sorted(entries, key=lambda e: e.stat().st_mtime):
-        if total <= limit_bytes or time.time() - entry.stat().st_mtime < _KEEP_S:
+    for entry in sorted(sizes, key=lambda e: -unused_s[e]):
+        if total <= limit_bytes or unused_s[entry] < _KEEP_S:
             return
-        # Renamed first: an entry is either whole or not there, even if this is killed half-way.
-        going = entry.with_name(f".going-{entry.name}")
-        entry.rename(going)
-        shutil.rmtree(going, ignore_errors=True)
+        remove(entry)
         total -= sizes[entry]
+
+
+def remove(entry: Path) -> None:
+    """Remove an entry: renamed first, so that it is either whole or not there, even if this is killed half-way."""
+    with contextlib.suppress(OSError):  # another study was faster
+        going = Path(tempfile.mkdtemp(prefix=".going-", dir=entry.parent))
+        try:
+            entry.rename(going / entry.name)
+        finally:
+            shutil.rmtree(going, ignore_errors=True)
+
+
+def _unused_s(entry: Path) -> float:
+    """Seconds since it was last used; none for what another study just moved or removed."""
+    try:
+        return time.time() - entry.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def folder_bytes(folder: Path) -> int:

@@ -101,11 +101,12 @@ class StudyFolder:
 
     def forget(self) -> None:
         """Remove everything of a study that was begun with another model's look; its logs stay."""
-        self.clear()
         for folder in (self.runs, self.artefacts, self.root / "rescues", self.root / "profiles"):
             shutil.rmtree(folder, ignore_errors=True)
-        for path in (self.record_path, self.root / "decisions.json"):
+        # The record goes after all that belongs to it and before what it needs: killed in between, a study can resume.
+        for path in (self.root / "decisions.json", self.record_path):
             path.unlink(missing_ok=True)
+        self.clear()
         self.create(resume=True)
 
     def clear(self) -> None:

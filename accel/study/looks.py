@@ -20,12 +20,11 @@ from typing import Any
 
 import msgspec
 
-import accel
 from accel.measurement.machine import Machine
 from accel.model import Source, convention, facts
 from accel.model.identity import FILES, files_of
 from accel.result import write_atomically
-from accel.study.cache import cache_root
+from accel.study.cache import cache_root, remove, source_sha256
 from accel.study.folder import StudyFolder
 from accel.study.given import Given
 
@@ -45,6 +44,13 @@ class Key(msgspec.Struct, frozen=True):
     def folder(self) -> Path:
         """Where the entry lies, if there is one."""
         return cache_root() / f"look-{self.digest}"
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """look.json. samples: sha256 of each of its files; they lie in studies too, where somebody may write to them."""
+
+    reply: dict[str, Any]
+    samples: dict[str, str]
 
 
 def key_of(
@@ -80,22 +86,23 @@ def key_of(
 
 def find(key: Key, folder: StudyFolder) -> dict[str, Any] | None:
     """The reply of the look, with samples and forms put into the study's folder; None if there is no whole entry."""
-    try:
-        reply: dict[str, Any] = msgspec.json.decode((key.folder / _ENTRY).read_bytes())
-        os.utime(key.folder)
-    except (OSError, msgspec.DecodeError):
+    if not key.folder.is_dir():
         return None
-    try:
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        entry = msgspec.json.decode((key.folder / _ENTRY).read_bytes(), type=_Entry)
         _link(key.folder / "samples", folder.samples)
         _link(key.folder / "model", folder.model)
-    except OSError:
-        # Half of an entry is none; what the study stored in its folder itself stays.
-        for part in (folder.samples, folder.model / FORMS):
-            shutil.rmtree(part, ignore_errors=True)
-        for name in (convention.FILE, facts.FILE):
-            (folder.model / name).unlink(missing_ok=True)
-        return None
-    return reply
+        if entry.samples == _hashes(folder.samples):
+            with contextlib.suppress(OSError):  # somebody else's folder
+                os.utime(key.folder)
+            return entry.reply
+    # Half of an entry is none, and must not stand in the way of a whole one; what the study stored itself stays.
+    for part in (folder.samples, folder.model / FORMS):
+        shutil.rmtree(part, ignore_errors=True)
+    for name in (convention.FILE, facts.FILE):
+        (folder.model / name).unlink(missing_ok=True)
+    forget(key)
+    return None
 
 
 def keep(key: Key, folder: StudyFolder, reply: dict[str, Any]) -> None:
@@ -109,7 +116,8 @@ def keep(key: Key, folder: StudyFolder, reply: dict[str, Any]) -> None:
         for name in (convention.FILE, facts.FILE):
             if (folder.model / name).is_file():
                 shutil.copyfile(folder.model / name, work / "model" / name)
-        write_atomically(work / _ENTRY, msgspec.json.encode(reply))
+        entry = _Entry(reply=reply, samples=_hashes(work / "samples"))
+        write_atomically(work / _ENTRY, msgspec.json.encode(entry))
 
 
 def keep_forms(key: Key, folder: StudyFolder) -> None:
@@ -127,7 +135,7 @@ def keep_forms(key: Key, folder: StudyFolder) -> None:
 
 def forget(key: Key) -> None:
     """Remove an entry that turned out to be of another model."""
-    shutil.rmtree(key.folder, ignore_errors=True)
+    remove(key.folder)
 
 
 def _model(source: Source) -> tuple[str, bool]:
@@ -166,10 +174,12 @@ def _hash(*paths: Path) -> str:
     return digest.hexdigest()
 
 
+def _hashes(folder: Path) -> dict[str, str]:
+    return {path.name: _hash(path) for path in sorted(folder.iterdir())}
+
+
 def _source() -> str:
-    root = Path(accel.__file__).parent
-    files = [p for part in _SHAPING for p in ((root / part).rglob("*.py") if (root / part).is_dir() else [root / part])]
-    return _hash(*sorted(files))
+    return source_sha256(*_SHAPING)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import time
 from pathlib import Path
@@ -146,6 +147,25 @@ def test_what_was_used_today_stays_since_a_study_may_be_running() -> None:
     today = entry("today", 400, 0.5)
     shrink(limit_bytes=0)
     assert today.exists()
+
+
+def test_entries_that_another_study_removes_meanwhile_are_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        entry(name, 400, 3)
+
+    def weighed_too_late(folder: Path) -> int:
+        shutil.rmtree(folder)
+        return 400
+
+    monkeypatch.setattr(cache, "folder_bytes", weighed_too_late)
+    shrink(limit_bytes=0)
+    assert not list(cache_root().iterdir())
+
+
+def test_what_was_left_half_removed_is_not_in_the_way() -> None:
+    left, old = entry(".going-old", 1, 0.1), entry("old", 400, 3)
+    shrink(limit_bytes=0)
+    assert (left.exists(), old.exists()) == (True, False)
 
 
 def test_what_a_killed_study_left_half_made_goes_after_a_day() -> None:

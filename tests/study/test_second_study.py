@@ -65,7 +65,8 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path, samples:
     monkeypatch.setitem(PROFILES, "quick", msgspec.structs.replace(PROFILES["quick"], **times))
     monkeypatch.setattr(Funnel, "run", screening.screen)
     # Somebody may be editing accel while its tests run.
-    monkeypatch.setattr(looks, "_source", lambda: "")
+    for module in (looks, answers):
+        monkeypatch.setattr(module, "_source", lambda: "")
     steps: Steps = []
     asked = prepare.ask_within
 
@@ -278,3 +279,68 @@ def test_a_look_at_a_file_that_is_written_meanwhile_is_not_kept(made_up: Beginni
     made_up.meanwhile = lambda: None
     model.write_bytes(before)
     assert made_up.begin(model)[0].seen["identity"] == "look 2"
+
+
+def test_samples_that_were_written_to_are_looked_at_again(made_up: Beginning, model: Path) -> None:
+    _, folder = made_up.begin(model)
+    # The same bytes on disk lie in the cache, and whoever owns the study may write to them.
+    (folder.samples / "input_0.npy").write_bytes(b"ROWS")
+    _, second = made_up.begin(model)
+    assert (second.samples / "input_0.npy").read_bytes() == b"rows"
+    assert made_up.looked == 2
+    made_up.begin(model)
+    assert made_up.looked == 2, "the new look took the place of the old one"
+
+
+def test_samples_of_which_some_are_gone_are_looked_at_again(made_up: Beginning, model: Path) -> None:
+    made_up.begin(model)
+    next(cache_root().glob("look-*/samples/input_0.npy")).unlink()
+    made_up.begin(model)
+    assert made_up.looked == 2
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:-1] + b"x"])
+def test_damaged_answers_are_none_and_make_way(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    from accel.measurement.outputs import save_outputs
+
+    place, out = tmp_path / "answers-1", tmp_path / "outputs.npz"
+    save_outputs(out, [{"y": np.arange(50.0)}], [3])
+    answered = answers.Answered(ids=(3,), seconds=1.0)
+    answers.keep(place, out, answered)
+    kept = place / "outputs.npz"
+    kept.write_bytes(damage(kept.read_bytes()))
+    to = tmp_path / "again.npz"
+    assert answers.find(place, to) is None
+    assert not to.exists()
+    answers.keep(place, out, answered)
+    found = answers.find(place, to)
+    assert found is not None
+    assert found.ids == (3,)
+    assert to.read_bytes() == out.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again.npz", "answers-1", "outputs.npz"]
+
+
+def test_answers_are_kept_under_the_code_that_gave_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ACCEL_CACHE", str(tmp_path))
+    places = set()
+    for source in ("one", "other"):
+        monkeypatch.setattr(answers, "_source", lambda source=source: source)
+        places.add(answers.place_of("key", ANOTHER, "samples", {}))
+    assert len(places) == 2
+
+
+def test_a_study_killed_while_it_is_forgotten_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = StudyFolder(tmp_path / "study")
+    folder.create(resume=True)
+    for path in (folder.record_path, folder.runs / "a.json", folder.root / "decisions.json"):
+        path.write_text("{}")
+
+    def killed() -> None:
+        assert not folder.holds_runs()
+        assert not (folder.root / "decisions.json").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folder, "clear", killed)
+    with pytest.raises(KeyboardInterrupt):
+        folder.forget()
+    assert not folder.record_path.exists(), "a record without what belongs to it can't be gone on with"
