@@ -110,4 +110,6 @@ def _shown(axis: str, value: float, row: Row) -> str:
         if "agreement" in row.quality.rule:
             return f"{100 * value:.4g} % same answers"
         return "equal outputs" if value == _EQUAL_DB else f"{value:.0f} dB"
-    return show_bytes(round(value)) if axis in ("memory", "size") else f"{value:.4g}"
+    return (
+        show_bytes(round(value)) if axis in ("memory", "size") else f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+    )

@@ -83,11 +83,15 @@ def told(row: Row, conclusion: Conclusion) -> list[str]:
         return [f"roofline: {_UNKNOWN}"] if lacking else []
     shares = precision_words(row.roofline.precision)
     return [
-        f"roofline, {_how(p)}: {percent(p.of_peak)} of the peak of {shares} on {row.roofline.threads} threads; "
+        f"roofline, {_how(p)}: {percent(p.of_peak)} of the peak of {shares} on {_threads(row.roofline.threads)}; "
         f"at least {show_seconds(p.bound_s.value)} by its {_limit(p)}, took {show_seconds(p.seconds.value)} "
         f"({p.intensity:.3g} FLOP a byte)"
         for p in row.roofline.points
     ] + [f"note: {n}" for n in row.roofline.notes]
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'' if count == 1 else 's'}"
 
 
 def peak_lines(peaks: Peaks, threads: tuple[int, ...]) -> tuple[PeakLine, ...]:

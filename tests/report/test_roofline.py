@@ -43,6 +43,9 @@ def test_the_same_in_lines_of_text() -> None:
     lines = told(made.row("a <b>"), made)
     assert lines[0].startswith("roofline, one at a time: 25 % [23–27] of the peak of FP32 on 2 threads; at least ")
     assert len(lines) == 2
+    alone = msgspec.structs.replace(row().effective, threads=1)
+    one = with_rooflines([row(effective=alone)], made.record, {})[0]
+    assert " of the peak of FP32 on 1 thread; " in told(one, made)[0]
     unknown = msgspec.structs.replace(made, record=msgspec.structs.replace(made.record, peaks=None))
     assert "accel doctor --measure" in told(row(), unknown)[0]
     assert told(row(), example.conclusion()) == []
