@@ -59,13 +59,19 @@ class Artefact(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def load(cls, folder: Path) -> Artefact:
-        """Read it back; raises VariantError if the folder holds no artefact."""
+        """Read it back; raises VariantError if the folder holds no artefact, or one whose model lies elsewhere."""
         try:
-            return msgspec.json.decode((folder / NAME).read_bytes(), type=cls)
+            found = msgspec.json.decode((folder / NAME).read_bytes(), type=cls)
         except (OSError, msgspec.DecodeError) as error:
             raise VariantError(
                 f"The folder `{folder}` holds no artefact: {error}.", "Prepare the variant again."
             ) from None
+        if Path(found.file).name != found.file or "\\" in found.file:
+            raise VariantError(
+                f"The artefact `{folder}` names a model outside its folder: `{found.file}`. It isn't opened.",
+                "Prepare the variant again.",
+            )
+        return found
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import pytest
 from accel import plugins
 from accel.compilation import _onnx_settings
 from accel.compilation._artefact import Artefact
+from accel.errors import VariantError
 from accel.plugins import Named
 from tests.compilation.denormals import times_one
 from tests.fresh_process import run_fresh
@@ -115,3 +116,10 @@ def test_denormals_are_flushed_only_when_asked(flush, expected, tmp_path):
     answer = run_fresh(Named("onnxruntime", fields), tmp_path / "a", given, [2], tmp_path / "run")
     np.testing.assert_allclose(answer["outputs"]["2/y"], expected, rtol=1e-4)
     assert answer["effective"]["detail"].get("flush denormals") == ("on" if flush else None)
+
+
+@pytest.mark.parametrize("file", ["../model.onnx", "/model.onnx", "a/../../model.onnx", "..\\model.onnx"])
+def test_an_artefact_names_no_file_outside_its_folder(file, tmp_path):
+    Artefact(file=file, inputs=(), outputs=(), sizes=None).save(tmp_path)
+    with pytest.raises(VariantError, match="outside its folder"):
+        plugins.make("compilation", Named("onnxruntime", {})).open(tmp_path)
