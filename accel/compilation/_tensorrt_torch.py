@@ -55,7 +55,7 @@ def _input(torch: Any, torch_tensorrt: Any, ends: tuple[tuple[int, ...], ...], n
     return torch_tensorrt.Input(min_shape=ends[0], opt_shape=ends[1], max_shape=ends[2], dtype=kept)
 
 
-def open_program(artefact: Artefact, folder: Path, precision: str, batch: Range) -> Engine:
+def open_program(artefact: Artefact, folder: Path, precision: str, batch: Range, length: Range | None) -> Engine:
     """Load the stored program; raises VariantError if it was made for another GPU or version."""
     torch = load_torch()
     import torch_tensorrt
@@ -66,7 +66,7 @@ def open_program(artefact: Artefact, folder: Path, precision: str, batch: Range)
         raise explain_torch(error, "loading the TensorRT engine") from error
     names = artefact.input_names
     tf32 = "off" if precision == "float32" else "on"
-    told = effective(torch, precision, "torch-tensorrt, cuda", {"profile": profile_words(batch, None)}, tf32)
+    told = effective(torch, precision, "torch-tensorrt, cuda", {"profile": profile_words(batch, length)}, tf32)
 
     def call(tensors: dict[str, Any]) -> Any:
         found = module(*[tensors[n] for n in names])

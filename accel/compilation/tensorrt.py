@@ -58,8 +58,17 @@ class TensorRt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             return Refusal(
                 f"The batch sizes {self.batch} aren't smallest, usual, largest.", "Give them in ascending order."
             )
+        if self.length is not None and not self.length[0] <= self.length[1] <= self.length[2]:
+            return Refusal(
+                f"The lengths {self.length} aren't smallest, usual, largest.", "Give them in ascending order."
+            )
         if way() is None:
             return Refusal("TensorRT isn't installed.", _INSTALL)
+        if way() == "torch" and self.precision == "int8":
+            return Refusal(
+                "Through torch-tensorrt nothing is computed in 8 bits here.",
+                "Install onnxruntime-gpu and tensorrt instead, or use another precision.",
+            )
         if way() == "torch":
             return torch_refusal(machine, self.precision, torch_build())
         return onnxruntime_refusal(machine, self.precision, "tensorrt")
@@ -74,6 +83,11 @@ class TensorRt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         from accel.compilation._onnx import external_files, stored_as
 
         source = Path(model.as_form("onnx"))
+        if self.precision == "int8" and stored_as(source) != "int8":
+            raise VariantError(
+                'precision = "int8" computes the quantized parts of a model in 8 bits, and this one has none.',
+                "Put `quantize_static` before it, or use another precision.",
+            )
         for name in external_files(source):
             place(source.parent / name, folder / name)
         place(source, folder / "model.onnx")
@@ -90,7 +104,7 @@ class TensorRt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if artefact.file == _PROGRAM:
             from accel.compilation._tensorrt_torch import open_program
 
-            return open_program(artefact, folder, self.precision, self.batch)
+            return open_program(artefact, folder, self.precision, self.batch, self.length)
         import onnxruntime as ort
 
         options = ort.SessionOptions()
@@ -132,8 +146,10 @@ class TensorRt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             )
         name, *rest = self.providers(artefact, folder)
         told = {k: v for k, v in name[1].items() if not k.endswith("_path")}
+        before = "".join(f'os.environ["{k}"] = "{v}"\n' for k, v in self.env().items())
+        before = f"import os\n\n{before}" if before else ""
         return (
-            f"import onnxruntime as ort\n\n{script_head(artefact)}TENSORRT = {told!r}\n"
+            f"{before}import onnxruntime as ort\n\n{script_head(artefact)}TENSORRT = {told!r}\n"
             f'TENSORRT["trt_engine_cache_path"] = str(here / "{_ENGINE}")\n'
             'if hasattr(ort, "preload_dlls"):\n    ort.preload_dlls()\n'
             f'session = ort.InferenceSession(str(here / "{artefact.file}"), '

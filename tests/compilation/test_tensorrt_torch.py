@@ -74,6 +74,8 @@ def test_the_module_is_exported_with_the_profile_and_opens_again(
     assert np.linalg.norm(found - expected["output"][:3]) / np.linalg.norm(found) < limit
     assert engine.effective.provider == "torch-tensorrt, cuda"
     assert engine.effective.detail["profile"] == "batch 1 to 4, usually 2"
+    longer = TensorRt(precision=precision, batch=(1, 2, 4), length=(1, 2, 3)).open(tmp_path)
+    assert longer.effective.detail["profile"].endswith("length 1 to 3, usually 2")
     with pytest.raises(VariantError, match=r"no run\.py"):
         backend.script(tmp_path)
     engine.close()
