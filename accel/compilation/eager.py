@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from accel.measurement.machine import Machine
     from accel.model import Facts, Model
 
+_LAID_OUT = "model = model.to(memory_format=torch.channels_last)\n"
+
 
 class Eager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The user's own module; the baseline of torch models.
@@ -92,12 +94,14 @@ class Eager(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.device == "cuda":
             from accel.compilation._torch_cuda import script_on_gpu
 
-            return script_on_gpu(folder, artefact, self.precision, "model = model\n")
-        threads = f"torch.set_num_threads({threads_or(usable_cores(), self.threads)})\n"
+            return script_on_gpu(folder, artefact, self.precision, _LAID_OUT if self.channels_last else "")
+        prepare = f"torch.set_num_threads({threads_or(usable_cores(), self.threads)})\n"
+        prepare += _LAID_OUT if self.channels_last else ""
         if precision_of(artefact, self.precision) == "bf16":
-            threads += 'bf16 = torch.autocast("cpu", torch.bfloat16)\nplain = model\n'
-            threads += "\n\ndef model(*tensors):\n    with bf16:\n        return plain(*tensors)\n"
-        return script(folder, threads, "model(*tensors)")
+            prepare += 'bf16 = torch.autocast("cpu", torch.bfloat16)\nplain = model\n'
+            prepare += "\n\ndef model(*tensors):\n    with bf16:\n        return plain(*tensors)\n"
+        laid_out = "t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for t in tensors"
+        return script(folder, prepare, f"model(*[{laid_out}])" if self.channels_last else "model(*tensors)")
 
 
 def layout(module: Any) -> str:

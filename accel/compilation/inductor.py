@@ -84,6 +84,10 @@ class Inductor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             return Refusal(
                 "`reduce-overhead` means CUDA graphs; on the CPU it is plain compiling.", "Leave `mode` out."
             )
+        if self.sizes != type(self)().sizes:
+            return Refusal(
+                "`sizes` is for the GPU; on the processor one graph takes every size above one.", "Leave `sizes` out."
+            )
         return cpu_refusal(self.precision, machine)
 
     def build(self, model: Model, folder: Path) -> None:

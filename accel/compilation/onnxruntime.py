@@ -70,6 +70,8 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def fits(self, facts: Facts, machine: Machine) -> Refusal | None:
         on_gpu = self.device == "cuda"
+        if on_gpu and self.save_optimized:
+            return Refusal("`save_optimized` is for the processor.", 'Leave it out, or use device = "cpu".')
         return onnxruntime_refusal(machine, self.precision, "cuda") if on_gpu else on_cpu(self.precision)
 
     def build(self, model: Model, folder: Path) -> None:

@@ -154,6 +154,28 @@ def test_tensorrt_gets_its_profile_its_cache_and_its_precision(with_tensorrt, tm
     assert str(tmp_path) not in backend.script(folder)
 
 
+def test_tensorrt_in_8_bits_needs_something_quantized(with_tensorrt, tmp_path):
+    with pytest.raises(VariantError, match="this one has none"):
+        built(tmp_path, {"precision": "int8"}, "tensorrt")
+
+
+@pytest.mark.parametrize(("precision", "forbids"), [("float32", True), ("tf32", False)])
+def test_run_py_of_tensorrt_forbids_what_was_forbidden(precision, forbids, with_tensorrt, tmp_path):
+    backend, folder, _ = built(tmp_path, {"precision": precision}, "tensorrt")
+    text = backend.script(folder)
+    compile(text, "run.py", "exec")
+    assert text.startswith('import os\n\nos.environ["NVIDIA_TF32_OVERRIDE"] = "0"\nimport onnx') == forbids
+
+
+def test_what_the_gpu_does_not_save_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "capi").mkdir()
+    (tmp_path / "capi" / "libonnxruntime_providers_cuda.so").write_bytes(b"")
+    monkeypatch.setattr(_cuda, "package_folder", lambda name: tmp_path)
+    for fields, fits in (({}, True), ({"save_optimized": True}, False)):
+        backend = plugins.make("compilation", Named("onnxruntime", {"device": "cuda", **fields}))
+        assert (backend.fits(facts(), WITH_GPU) is None) == fits
+
+
 def test_the_profile_covers_lengths_too():
     tensors = (Tensor("ids", "int64", ("batch", "length")), Tensor("x", "float32", ("batch", 3, "height")))
     artefact = Artefact(file="", inputs=tensors, outputs=(), sizes=None)
@@ -180,6 +202,22 @@ def test_each_way_to_tensorrt_is_refused_with_its_own_line(way, says, step, monk
     assert refusal is not None
     assert says in refusal.reason
     assert step in refusal.next_step
+
+
+def test_torch_tensorrt_computes_nothing_in_8_bits(monkeypatch):
+    monkeypatch.setattr(tensorrt, "way", lambda: "torch")
+    monkeypatch.setattr(tensorrt, "torch_build", lambda: ("2.13.0", 13))
+    monkeypatch.setattr(_cuda, "package_folder", lambda name: None)
+    refusal = TensorRt(precision="int8").fits(facts(), WITH_GPU)
+    assert refusal is not None
+    assert "nothing is computed in 8 bits" in refusal.reason
+    assert TensorRt(precision="bf16").fits(facts(), WITH_GPU) is None
+
+
+def test_lengths_that_are_not_ascending_are_refused():
+    refusal = TensorRt(length=(8, 4, 2)).fits(facts(), WITH_GPU)
+    assert refusal is not None
+    assert "lengths" in refusal.reason
 
 
 def test_a_profile_that_is_not_ascending_is_refused(monkeypatch):

@@ -56,6 +56,23 @@ def test_channels_last_is_read_back_from_the_weights(tmp_path):
     assert relative(engine.run(given)["output"], expected["output"]) < 1e-5
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_run_py_keeps_the_channels_last(precision, tmp_path):
+    from accel.compilation.eager import layout
+
+    fields = {"channels_last": True, "precision": precision}
+    backend, _, given, expected = opened(fields, torch_cnn, tmp_path / "a")
+    space = {"here": tmp_path / "a"}
+    exec(backend.script(tmp_path / "a"), space)
+    assert layout(space["plain" if precision == "bf16" else "model"]) == "true"
+    assert relative(space["predict"](given)["output"], expected["output"]) < (1e-5 if precision == "float32" else 0.02)
+
+
+def test_sizes_mean_nothing_on_the_processor():
+    refusal = plugins.make("compilation", Named("inductor", {"sizes": [4]})).fits(facts(), machine())
+    assert "`sizes` is for the GPU" in refusal.reason
+
+
 def test_channels_last_says_where_it_means_nothing(tmp_path):
     _, engine, given, expected = opened({"channels_last": True}, torch_attention, tmp_path / "a")
     assert engine.effective.detail["channels_last"] == "asked for, but no weight has four axes"
