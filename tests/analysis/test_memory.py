@@ -12,7 +12,9 @@ import pytest
 from scipy.stats import t
 
 from accel.analysis import memory
-from accel.analysis.conclusion import Conclusion
+from accel.analysis.conclusion import Answer, Conclusion
+from accel.analysis.findings import findings
+from accel.analysis.paired import Floor
 from accel.analysis.reading import conclude
 from accel.result import Memory, Result
 from tests.synthetic import BASELINE, Made, synthetic_study, variant
@@ -50,6 +52,21 @@ def test_the_smallest_that_is_not_slower_wins(tmp_path: Path) -> None:
     assert found.headline.startswith("Use small: ")
     assert "less memory" in found.headline
     assert found.subline.startswith("95 %: 1.990–2.010×, "), "of the memory, as the headline's number is"
+
+
+def test_what_only_matters_online_or_in_batches_is_not_said(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    record = msgspec.structs.replace(synthetic_study(folder, blocks=0), slo_assumed=True, slo_s=0.02)
+    signature = msgspec.structs.replace(record.signature, batch=4)
+    said: dict[str, list[str]] = {}
+    for target in ("memory", "both"):
+        asked = msgspec.structs.replace(record, target=target, signature=signature)
+        won = Answer(
+            target="batch", winner="fast", keeps_baseline=False, speedup=None, sentence="", evidence="screening"
+        )
+        found = findings([], [won], asked, [], {"latency": Floor(), "batch": Floor()})
+        said[target] = [f.what for f in found if "latency limit" in f.what or "takes a batch of" in f.what]
+    assert (len(said["both"]), said["memory"]) == (2, [])
 
 
 def test_by_whom_it_is_beaten_is_said(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def _lengths(seen: Seen) -> Iterator[Finding]:
 
 
 def _fixed(seen: Seen) -> Iterator[Finding]:
-    if seen.record.signature.batch != "any" and seen.record.target != "online" and seen.winners:
+    if seen.record.signature.batch != "any" and seen.record.target in ("batch", "both") and seen.winners:
         yield Finding(
             what=f"The model takes a batch of {seen.record.signature.batch} and no other.",
             why="Batching can't be tried on a fixed batch; an export with a dynamic batch axis lifts this.",

@@ -30,7 +30,7 @@ def _inputs(seen: Seen) -> Iterator[Finding]:
             why="Outputs of an untrained model have no accuracy to lose.",
             weight=85,
         )
-    if record.slo_assumed and record.slo_s is not None and record.target != "batch":
+    if record.slo_assumed and record.slo_s is not None and record.target in ("online", "both"):
         yield Finding(
             what=f"Nobody gave a latency limit; {words.slo(record)} was used.",
             why="It is four times the original's median latency. The online answer depends on it.",
