@@ -54,18 +54,17 @@ def profile_layers(funnel: Funnel) -> None:
 def wanted(conclusion: Conclusion) -> dict[str, int]:
     """Whom to profile, and how many samples a run holds: the original first, then the winners as they are to be used.
 
-    Online it is one at a time; a batch winner runs at its batch size.
+    Online, and where memory counts, it is one at a time; a batch winner runs at its batch size.
     """
-    answers = [a for a in (conclusion.online, conclusion.batch) if a is not None]
-    online = any(a.target == "online" for a in answers)
-    found = {conclusion.record.baseline: "online" if online else "batch"}
+    answers = [a for a in (conclusion.online, conclusion.memory, conclusion.batch) if a is not None]
+    found: dict[str, str] = {conclusion.record.baseline: answers[0].target if answers else "batch"}
     for answer in answers:
         found.setdefault(answer.winner, answer.target)
     fixed = conclusion.record.signature.batch
     sizes = {name: conclusion.row(name).batch_size for name in found}
     if fixed != "any":
         return dict.fromkeys(found, int(fixed))
-    return {name: 1 if target == "online" else sizes[name] or 1 for name, target in found.items()}
+    return {name: (sizes[name] or 1) if target == "batch" else 1 for name, target in found.items()}
 
 
 def expected_s(funnel: Funnel, name: str, items: int) -> float:

@@ -43,6 +43,7 @@ class Fake:
             record=self.record,
             batch=found.get("batch"),
             online=found.get("online"),
+            memory=found.get("memory"),
             row=lambda name: SimpleNamespace(batch_size=None if name == "none" else 16),
         )
 
@@ -89,6 +90,7 @@ def made(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[in
         ({"batch": "fast"}, "any", {"base": 16, "fast": 16}),
         ({"online": "fast"}, "any", {"base": 1, "fast": 1}),
         ({"batch": "fast", "online": "base"}, "any", {"base": 1, "fast": 16}),
+        ({"memory": "fast"}, "any", {"base": 1, "fast": 1}),
         ({"batch": "fast"}, 4, {"base": 4, "fast": 4}),
         ({"batch": "none"}, "any", {"base": 16, "none": 1}),
         ({}, "any", {"base": 16}),
