@@ -211,4 +211,6 @@ def _share(before: tuple[int, int] | None, after: tuple[int, int] | None) -> flo
 
 
 def _percent(share: float | None) -> str:
-    return "?" if share is None else f"{100 * share:.2g} %"
+    if share is None:
+        return "?"
+    return f"{100 * share:.2g} %" if abs(share) < 0.995 else f"{100 * share:.0f} %"

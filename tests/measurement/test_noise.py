@@ -77,6 +77,8 @@ def test_values_and_sentences_by_hand() -> None:
     found = {w.id: w for w in after(cpu_ticks=(2000, 60))}
     assert found["W1"].value == pytest.approx(0.05)
     assert found["W1"].sentence == "The host took 5 % of the processor time away (steal)."
+    crowded = {w.id: w for w in after(delay_ns=(2 * 10**9, 78 * 10**8))}
+    assert crowded["W3"].sentence.endswith("waited 780 % of their running time."), "not 7.8e+02 %"
 
 
 def test_missing_sources_are_listed_and_never_zero(tmp_path: Path) -> None:
