@@ -211,9 +211,19 @@ def _winners(old: _Named, new: _Named) -> dict[str, tuple[str, str]]:
         a, b = (getattr(n.study.conclusion, target) for n in (old, new))
         if a is not None and b is not None:
             found[target] = (a.winner, b.winner)
+    if not found and all(n.study.conclusion.memory is not None for n in (old, new)):
+        raise InputError(
+            f"`{old.text}` and `{new.text}` were both after memory, whose winners don't meet by themselves. Name a "
+            f"variant of each: `{old.text}/{_memory_winner(old)}` and `{new.text}/{_memory_winner(new)}`."
+        )
     if not found:
         raise InputError(f"`{old.text}` and `{new.text}` have no target in common, so no winners can meet.")
     return found
+
+
+def _memory_winner(named: _Named) -> str:
+    answer = named.study.conclusion.memory
+    return answer.winner if answer is not None else named.study.conclusion.record.baseline
 
 
 def _targets(limit: Limit, there: tuple[str, ...], old: _Named, new: _Named) -> tuple[str, ...]:

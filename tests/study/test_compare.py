@@ -20,7 +20,7 @@ from accel.errors import GateFailed, InputError
 from accel.model import Signature, Tensor
 from accel.plugins import Named
 from accel.recipe import Variant
-from accel.result import SetUp
+from accel.result import Memory, Result, SetUp
 from accel.samples import materialise
 from accel.study.compare import StudyComparison
 from accel.study.folder import StudyFolder
@@ -298,6 +298,19 @@ def test_limits_need_a_target_both_studies_have(tmp_path: Path) -> None:
     (old / "study.json").write_bytes(msgspec.json.encode(record))
     with pytest.raises(InputError, match="no answer for batch"):
         accel.compare(old, keeping(tmp_path / "new"), fail_if=["throughput=-3%"])
+
+
+def test_winners_for_memory_are_to_be_named(tmp_path: Path) -> None:
+    for side in ("old", "new"):
+        folder = keeping(tmp_path / side)
+        record = msgspec.json.decode((folder / "study.json").read_bytes())
+        (folder / "study.json").write_bytes(msgspec.json.encode(record | {"target": "memory"}))
+        for path in (folder / "runs").glob("*.json"):
+            held = Memory(peak_run_bytes=200_000_000)
+            result = msgspec.structs.replace(Result.load(path), memory=held)
+            path.write_bytes(msgspec.json.encode(result))
+    with pytest.raises(InputError, match=r"both after memory.*old/original. and .*new/original"):
+        accel.compare(tmp_path / "old", tmp_path / "new", fail_if=["p50=+5%"])
 
 
 # --- what a study keeps --------------------------------------------------------------------------------------------
