@@ -23,6 +23,11 @@ _NAMES = {
 _LEVELS = {"l2": "L2", "l3": "L3", "ram": "main memory"}
 _UNKNOWN = "the machine's peaks aren't known (accel doctor --measure finds them once for all later studies)"
 
+_BEYOND = (
+    "More than 100 % means that the peaks were measured while the machine was busy, or that less is computed than the "
+    "graph shows; `accel doctor --measure` measures them again, for later studies"
+)
+
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One batch size of one variant. Each of the cells is (value, what stands small beneath it)."""
@@ -63,7 +68,9 @@ def section(conclusion: Conclusion) -> Section | None:
     if record.peaks is None or record.cost is None or not lines:
         return None
     threads = tuple(sorted({p.threads for p in record.peaks.entries}))
-    notes = dict.fromkeys(n for r in conclusion.rows if r.roofline is not None for n in r.roofline.notes)
+    known = [r.roofline for r in conclusion.rows if r.roofline is not None]
+    notes = dict.fromkeys(n for one in known for n in one.notes)
+    notes |= dict.fromkeys(_BEYOND for one in known if any(_is_beyond(p) for p in one.points))
     return Section(
         lines=lines,
         threads=threads,
@@ -87,7 +94,11 @@ def told(row: Row, conclusion: Conclusion) -> list[str]:
         f"at least {show_seconds(p.bound_s.value)} by its {_limit(p)}, took {show_seconds(p.seconds.value)} "
         f"({p.intensity:.3g} FLOP a byte)"
         for p in row.roofline.points
-    ] + [f"note: {n}" for n in row.roofline.notes]
+    ] + [f"note: {n}" for n in (*row.roofline.notes, *([_BEYOND] if any(map(_is_beyond, row.roofline.points)) else []))]
+
+
+def _is_beyond(point: RooflinePoint) -> bool:
+    return point.of_bound.low is not None and point.of_bound.low > 1
 
 
 def _threads(count: int) -> str:

@@ -51,6 +51,20 @@ def test_the_same_in_lines_of_text() -> None:
     assert told(row(), example.conclusion()) == []
 
 
+def test_what_is_faster_than_possible_is_explained_where_it_stands() -> None:
+    made = conclusion()
+    assert made.record.cost is not None
+    fast = with_rooflines([row(p50=seconds(0.001, 0.05))], made.record, {})
+    found = section(msgspec.structs.replace(made, rows=fast))
+    assert found is not None
+    assert found.lines[0].of_peak[0] == "500 %"
+    assert any(note.startswith("More than 100 % means") for note in found.notes)
+    assert any("More than 100 % means" in line for line in told(fast[0], made))
+    usual = section(msgspec.structs.replace(made, rows=with_rooflines([row()], made.record, {})))
+    assert usual is not None
+    assert not any("More than" in note for note in usual.notes)
+
+
 def test_words_for_a_peak_and_a_mix() -> None:
     assert shown(peak("int8", 1.25e12, spread=0.1)) == "1.25 TOP/s [1.12–1.38]"
     assert shown(peak("ram", 16e9)) == "16 GB/s [16–16]"
