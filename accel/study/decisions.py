@@ -25,8 +25,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decisions(msgspec.Struct, frozen=True, kw_only=True):
-    """blocks: the baseline and the finalists; confirming: the baseline and the winners; offered: whose load
-    curves are drawn, with which policies at which rates. None until it is settled.
+    """finalists: who went on after screening, before other settings were tried. blocks: the baseline and those who are
+    compared in them; confirming: the baseline and the winners; offered: whose load curves are drawn, with which
+    policies at which rates. None until it is settled.
 
     repeats: numbers of the blocks that stand in for disturbed ones.
     too_large: by variant, the batch size at which it failed while tuned though smaller ones ran, and why.
@@ -37,6 +38,7 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     study (s) there were rescues; None before there was one.
     """
 
+    finalists: tuple[str, ...] | None = None
     blocks: tuple[Entry, ...] | None = None
     confirming: tuple[Entry, ...] | None = None
     offered: tuple[Grid, ...] | None = None

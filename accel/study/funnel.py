@@ -46,7 +46,7 @@ from accel.study.scoring import Score
 from accel.study.screening import screen
 from accel.study.searching import search
 from accel.study.steps import measure_steps
-from accel.study.tuning import SIZES, dismiss, finalists, tune
+from accel.study.tuning import SIZES, dismiss, settled, tune
 
 _LEAST_LIMIT = 1e-3
 _READINGS, _COPY_BYTES_PER_S = 7, 100e6
@@ -140,12 +140,13 @@ class Funnel:
         rescue(self)
         chosen: list[str] = []
         if self.decisions.blocks is None:
-            chosen = finalists(self)
+            chosen = settled(self)
             dismiss(self, chosen)
             if self.record.target != "memory":
                 tune(self, chosen)
             chosen = with_instances(self, chosen)
             chosen = with_knobs(self, chosen) if self.knobs else chosen
+            self._come_back(chosen)
         compare(self, chosen)
         search(self)
         confirm(self)
@@ -160,6 +161,7 @@ class Funnel:
         **settled: tuple[Entry, ...]
         | tuple[Grid, ...]
         | tuple[float, ...]
+        | tuple[str, ...]
         | dict[str, tuple[int, str]]
         | dict[str, str],
     ) -> None:
@@ -170,6 +172,14 @@ class Funnel:
         """Note why a variant goes no further, with the numbers that this was decided on."""
         self.record = msgspec.structs.replace(self.record, left={**(self.record.left or {}), name: reason})
         self.folder.write_record(self.record)
+
+    def _come_back(self, names: Sequence[str]) -> None:
+        """Who races after all, where an attempt had less time, went no less far than the others."""
+        left = self.record.left or {}
+        if left.keys() & set(names):
+            stayed = {name: reason for name, reason in left.items() if name not in names}
+            self.record = msgspec.structs.replace(self.record, left=stayed)
+            self.folder.write_record(self.record)
 
     def keep_artefacts(self) -> None:
         """Make the baseline's or a winner's artefact again if it is gone (a cleaned cache), so that it can be kept."""

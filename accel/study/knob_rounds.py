@@ -22,7 +22,7 @@ from accel.study.knobs import Goal, Turned, by_turns, together, turned
 from accel.study.lengths import expected_s
 from accel.study.live import Turn
 from accel.study.rounds import Rounds, shuffled
-from accel.study.screening import look_at, screened
+from accel.study.screening import look_at, look_s, screened
 from accel.study.speeds import latency_s, memory_bytes, throughput
 from accel.study.tuning import best_size, two_runs_s
 
@@ -77,11 +77,16 @@ def _field(funnel: Funnel, names: Sequence[str]) -> list[Turned]:
             chosen.append(one)
         _enter(funnel, chosen)
     entered = funnel.decisions.knobs or {}
-    return [one for one in everyone if one.variant.name in entered]
+    field = [one for one in everyone if one.variant.name in entered]
+    for one in field:
+        # Again, since an attempt may have been killed after it noted whom it would try.
+        adopt(funnel, one.parent, one.variant, shares=one.shares)
+    return field
 
 
 def parents(funnel: Funnel, names: Sequence[str]) -> list[str]:
-    """The best so far in each goal."""
+    """The best so far in each goal, among those with one instance: several share the cores and are set as they are."""
+    names = [name for name in names if funnel.variant(name).instances == 1]
     best: dict[Goal, str] = {
         "batch": max(names, key=lambda name: _rate(funnel, name)),
         "online": min(names, key=lambda name: latency_s(funnel, f"screening-{name}-latency")),
@@ -126,12 +131,19 @@ def _affordable(funnel: Funnel, field: Sequence[Turned]) -> bool:
         seconds += _OPENING_S + count * _turns_s(funnel, name, name)
     for one in field:
         seconds += _OPENING_S + count * _turns_s(funnel, one.variant.name, one.parent)
-        seconds += 2 * _OPENING_S if one.own else 0.0
+        seconds += _first_look_s(funnel, one) if one.own else 0.0
     profile, budget = funnel.profile, funnel.budget
     until_s = (profile.screening_share + profile.tuning_share + _SHARE) * budget.total_s + budget.rescued_s
     one_finalist_s = 3 * turn_s(profile, two_runs_s(funnel), online=not profile.search_share)
     kept_s = _BLOCKS * profile.blocks * one_finalist_s + budget.kept_s(profile)
     return budget.elapsed_s() + seconds <= until_s and budget.fits(seconds, kept_s=kept_s)
+
+
+def _first_look_s(funnel: Funnel, one: Turned) -> float:
+    """Preparing as long as its parent took, all answers, two runs."""
+    screened = funnel.results.get(f"screening-{one.parent}-latency")
+    made = None if one.shares or screened is None else screened.set_up
+    return look_s(funnel) + ((made.compile_s or 0.0) if made is not None else 0.0)
 
 
 def _turns_s(funnel: Funnel, name: str, known: str) -> float:

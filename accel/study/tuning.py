@@ -27,6 +27,23 @@ _OPENING_S = 2.0
 _TOO_SLOW = 1.1
 
 
+def settled(funnel: Funnel) -> list[str]:
+    """The finalists as an earlier attempt chose them, and more of them where there is more time now.
+
+    How many there are rests on the time that was left: chosen anew, who was tuned already might be dropped.
+    """
+    before = funnel.decisions.finalists or ()
+    now = [name for name in finalists(funnel) if name not in before]
+    chosen = [*before, *now[: max(0, most_finalists(funnel) - len(before))]]
+    funnel.decide(finalists=tuple(chosen))
+    return [name for name in chosen if not funnel.has_failed(name)]
+
+
+def most_finalists(funnel: Funnel) -> int:
+    """How many the time carries through all blocks."""
+    return funnel.budget.finalists(funnel.profile, two_runs_s(funnel))
+
+
 def finalists(funnel: Funnel) -> list[str]:
     """The variants that go on: the fastest in batch and the fastest in latency by turns, among those whose guard holds.
 
@@ -36,7 +53,7 @@ def finalists(funnel: Funnel) -> list[str]:
     """
     rate, wait = _speeds(funnel)
     base_rate, base_wait = rate.pop(funnel.record.baseline), wait.pop(funnel.record.baseline)
-    most = funnel.budget.finalists(funnel.profile, two_runs_s(funnel))
+    most = most_finalists(funnel)
     if funnel.record.target == "memory":
         held = {name: memory_bytes(funnel, f"screening-{name}-latency") for name in wait}
         return sorted((n for n in wait if wait[n] <= _TOO_SLOW * base_wait), key=lambda n: held[n])[:most]

@@ -14,6 +14,7 @@ from accel.plugins import Named
 from accel.recipe import Variant
 from accel.study import deriving, knob_gains, knob_rounds, tuning
 from accel.study.budget import BudgetEnded
+from accel.study.funnel import Funnel
 from accel.study.knob_rounds import with_knobs
 from accel.study.knobs import Turned
 from accel.study.live import Turn
@@ -100,6 +101,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(knob_rounds, "fix_slo", lambda funnel: None)
     monkeypatch.setattr(knob_rounds, "expected_s", lambda funnel, turn, name: 1.0)
     monkeypatch.setattr(knob_rounds, "two_runs_s", lambda funnel: 3.0)
+    monkeypatch.setattr(knob_rounds, "look_s", lambda funnel: 8.0)
 
     for module in (knob_rounds, knob_gains, tuning):
         monkeypatch.setattr(module, "throughput", of(1, 0.0))
@@ -131,6 +133,15 @@ def test_nothing_better_changes_nothing(tmp_path: Path) -> None:
     funnel = study(tmp_path, faster(1.02, 0.99))
     assert with_knobs(funnel, ["ort", "ov"]) == ["ort", "ov"]
     assert sorted(funnel.left) == ["ort-spinning-off", "ort-threads-1"]
+
+
+def test_the_best_of_one_instance_is_tried_where_several_are_ahead(tmp_path: Path) -> None:
+    funnel = study(tmp_path, faster(1.2, 0.9) | {"twins": (0.005, 900.0, 500.0)})
+    twins = msgspec.structs.replace(funnel.variant("ort"), name="twins", instances=2)
+    funnel.record = msgspec.structs.replace(funnel.record, variants=(*funnel.record.variants, twins))
+    for run_id in ("screening-twins-latency", "tuning-twins-batch-16"):
+        funnel.ran(run_id, "twins", "tuning")
+    assert with_knobs(funnel, ["ort", "twins"]) == ["ort-threads-1", "twins"]
 
 
 def test_two_that_pay_off_are_tried_together(tmp_path: Path) -> None:
@@ -228,8 +239,61 @@ def test_outputs_of_its_own_are_scored_before_the_rounds(tmp_path: Path, monkeyp
     )
     monkeypatch.setattr(knob_rounds, "look_at", look_at)
     funnel = study(tmp_path, {"ort-wide": (0.005, 900.0, 250.0)})
+    funnel.results["screening-ort-latency"].set_up = SimpleNamespace(compile_s=1.0)
     assert with_knobs(funnel, ["ort"]) == ["ort"], "fast, but the guard says no"
     assert not any("round" in run for run in funnel.results if "wide" in run), "what may not win isn't timed further"
     assert funnel.left == {}, "its row says why"
     assert (looked, funnel.decisions.derived) == (["ort-wide"], {}), "it has an artefact of its own"
     assert deriving.is_new(funnel, Variant(name="new", backend=Named("onnxruntime", {"threads": 4})))
+
+
+def test_an_attempt_killed_between_noting_and_trying_goes_on(tmp_path: Path) -> None:
+    speeds = faster(1.2, 1.1, both=1.4)
+    again = study(tmp_path, speeds)
+    again.decide(knobs={"ort-threads-1": "ort", "ort-spinning-off": "ort"})
+    assert with_knobs(again, ["ort"]) == ["ort-threads-1-spinning-off"]
+    assert set(again.decisions.derived) == set(again.decisions.knobs)
+
+
+def test_settings_that_take_as_long_to_make_as_their_parent_are_tried_only_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        knob_rounds, "turned", lambda p, *_, **__: [knob(p, "wide", own=True, threads=3)] if p.name == "ort" else []
+    )
+    monkeypatch.setattr(knob_rounds, "look_at", lambda funnel, variant: funnel.failed.add(variant.name))
+    for compile_s, entered in ((5.0, {"ort-wide": "ort"}), (150.0, {})):
+        funnel = study(tmp_path, {"ort-wide": (0.005, 900.0, 250.0)})
+        funnel.results["screening-ort-latency"].set_up = SimpleNamespace(compile_s=compile_s)
+        with_knobs(funnel, ["ort"])
+        assert funnel.decisions.knobs == entered
+
+
+def test_finalists_stay_when_an_attempt_resumes_with_less_time_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 3
+    order = ["ort", "ov", "base-2", "base-3"]
+    monkeypatch.setattr(tuning, "most_finalists", lambda funnel: most)
+    monkeypatch.setattr(tuning, "finalists", lambda funnel: order[:most])
+    funnel = study(tmp_path, {})
+    assert tuning.settled(funnel) == order[:3]
+    most = 1
+    assert tuning.settled(funnel) == order[:3], "they were tuned already"
+    most = 4
+    assert tuning.settled(funnel) == order, "with a longer budget there is room for one more"
+    funnel.failed.add("ov")
+    assert tuning.settled(funnel) == ["ort", "base-2", "base-3"], "nobody takes the place of one that fails"
+
+
+def test_who_races_after_all_has_no_reason_to_have_left() -> None:
+    class Left(msgspec.Struct, frozen=True):
+        left: dict[str, str] | None
+
+    written: list[Left] = []
+    funnel: Any = SimpleNamespace(record=Left({"a": "too slow", "b": "slower"}), folder=None)
+    funnel.folder = SimpleNamespace(write_record=written.append)
+    Funnel._come_back(funnel, ["a", "c"])
+    assert funnel.record.left == {"b": "slower"}
+    Funnel._come_back(funnel, ["a", "c"])
+    assert written == [Left({"b": "slower"})]
