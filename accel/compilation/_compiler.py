@@ -6,13 +6,15 @@ import os
 import platform
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from accel.compilation import Refusal
 
-_COMPILERS = ("g++", "clang++", "c++")
+# The one that torch calls where CXX names none; it looks for no other.
+_USUAL = "clang++" if sys.platform == "darwin" else "g++"
 # By the ID of /etc/os-release: how its C++ compiler, and the headers of Python's C interface, are installed.
 _INSTALL = {
     "debian": ("apt-get install g++", "apt-get install python3-dev"),
@@ -28,9 +30,8 @@ _ON_MAC = ("xcode-select --install", "xcode-select --install")
 
 
 def compiler() -> str | None:
-    """The C++ compiler that torch will find: CXX, or the first usual one on the PATH."""
-    asked = os.environ.get("CXX")
-    return next((found for name in ((asked,) if asked else _COMPILERS) if (found := shutil.which(name))), None)
+    """The C++ compiler that torch will call: CXX, or the usual one of this system; None if it isn't there."""
+    return shutil.which(os.environ.get("CXX") or _USUAL)
 
 
 def no_compiler(what: str) -> Refusal | None:
@@ -38,7 +39,7 @@ def no_compiler(what: str) -> Refusal | None:
     if compiler() is not None:
         return None
     asked = os.environ.get("CXX")
-    looked = f"CXX names `{asked}`, which isn't there" if asked else f"none of {', '.join(_COMPILERS)} is on the PATH"
+    looked = f"CXX names `{asked}`, which isn't there" if asked else f"`{_USUAL}` isn't on the PATH"
     other = " (or set CXX to one that is there)" if asked else ""
     return Refusal(f"{what} needs a C++ compiler, and {looked}.", f"Install one: {install()[0]}{other}")
 
