@@ -145,3 +145,19 @@ def test_a_damaged_archive_is_cut_off(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InputError, match="cut off"):
         check_archive(path)
+
+
+@pytest.mark.parametrize("damage", ["data", "encrypted"])
+def test_an_archive_that_cannot_be_unpacked_is_one_sentence(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.pt2"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/models/model.json", "1" * 3000)
+    data = bytearray(path.read_bytes())
+    if damage == "data":
+        data[55:60] = b"\xff" * 5
+    else:
+        data[6] |= 1
+        data[data.find(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"can't be read as \.pt2"):
+        check_archive(path)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,8 @@ def _plain_parts(path: Path) -> Iterator[tuple[str, bytes]]:
                 raise _NotPlainError("two parts of one name")
             for name in names:
                 yield name, _checked(name.removeprefix(root), archive.read(name))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, AttributeError) as error:
+        # Encrypted parts and unknown ways of packing are RuntimeErrors; JSON of another shape lacks attributes.
         raise InputError(f"Model `{path}` can't be read as .pt2 ({error}): cut off or another kind of file.") from None
     except _NotPlainError as found:
         raise InputError(
