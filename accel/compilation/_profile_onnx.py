@@ -26,7 +26,9 @@ def profile(backend: OnnxRuntime, folder: Path, inputs: Arrays, seconds: float) 
     """Open an artefact with its profiler on and run `inputs` for about `seconds`."""
     import onnxruntime as ort
 
-    stored = Artefact.load(folder)
+    from accel.compilation.onnxruntime import fitting
+
+    stored = fitting(Artefact.load(folder))
     options = backend.options(ort, stored)
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as place:

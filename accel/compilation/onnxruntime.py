@@ -109,7 +109,7 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Load the artefact; raises VariantError if ONNX Runtime refuses it."""
         import onnxruntime as ort
 
-        artefact = _fitting(Artefact.load(folder))
+        artefact = fitting(Artefact.load(folder))
         if self.device == "cuda":
             options = self.options(ort, artefact)
             return open_gpu(ort, artefact, folder, options, self.precision)
@@ -146,7 +146,7 @@ class OnnxRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         )
 
 
-def _fitting(artefact: Artefact) -> Artefact:
+def fitting(artefact: Artefact) -> Artefact:
     """The original graph instead of one that was rewritten for another kind of processor."""
     if artefact.file != SAVED or same_kind(artefact.made_for):
         return artefact

@@ -6,10 +6,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from accel import plugins
+from accel.compilation._artefact import Artefact
 from accel.compilation._profile import BETWEEN, GENERATED, Call, layers
 from accel.compilation._profile_any import has_profiler, profile
 from accel.compilation._profile_onnx import calls_of as onnx_calls
@@ -61,6 +63,20 @@ def test_a_runtime_tells_its_convolutions(name: str, tmp_path: Path) -> None:
     assert found.items == 4
     assert found.runs >= 3
     assert found.seconds > 0
+
+
+def test_a_graph_rewritten_for_another_processor_is_not_the_one_that_is_profiled(tmp_path: Path) -> None:
+    """Measuring opens the original then, so the profile has to be that one's."""
+    model = cnn(tmp_path)
+    backend = plugins.make("compilation", Named("onnxruntime", {"save_optimized": True}))
+    (tmp_path / "a").mkdir()
+    backend.build(model, tmp_path / "a")
+    stored = Artefact.load(tmp_path / "a")
+    msgspec.structs.replace(stored, made_for=("another",)).save(tmp_path / "a")
+    (tmp_path / "a" / stored.file).write_bytes(b"no model")
+    found = profile("onnxruntime", backend, tmp_path / "a", {"x": BATCH}, 0.01)
+    assert found is not None
+    assert found.calls("convolution") > 0
 
 
 def test_torch_tells_its_operators(tmp_path: Path) -> None:
