@@ -187,6 +187,18 @@ def test_splits_on_categories_are_refused_not_misread(tmp_path: Path) -> None:
     assert "No ONNX form" in found.notes[-1]
 
 
+def test_splits_on_categories_are_found_within_a_calibrated_model(tmp_path: Path) -> None:
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    x = np.random.default_rng(0).integers(0, 4, (200, 3)).astype(np.float64)
+    y = (x[:, 2] % 2 == 0).astype(int)
+    inner = HistGradientBoostingClassifier(max_iter=3, categorical_features=[2], min_samples_leaf=5)
+    model = CalibratedClassifierCV(inner, cv=2).fit(x, y)
+    with pytest.raises(VariantError, match="split on categories"):
+        loaded(model, tmp_path, x).as_form("onnx")
+
+
 def own_step(x: Any) -> Any:
     return x
 

@@ -219,7 +219,9 @@ def _parts(estimator: Any) -> Iterator[Any]:
         if hasattr(held, "get_params"):
             yield held
         elif isinstance(held, list):
-            yield from (e for e in held if hasattr(e, "get_params"))
+            # What CalibratedClassifierCV holds are no estimators themselves, but each has one.
+            inner = (e if hasattr(e, "get_params") else getattr(e, "estimator", None) for e in held)
+            yield from (e for e in inner if hasattr(e, "get_params"))
 
 
 @contextlib.contextmanager
