@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ from accel.units import show_bytes, show_seconds
 
 if TYPE_CHECKING:
     from accel.analysis.conclusion import Conclusion, Row
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""A study may be somebody else's: no name, reason or log may move the cursor or recolour a terminal."""
 
 
 @click.command("list")
@@ -28,7 +32,7 @@ def command(name: str | None) -> int:
         lines = _variant(_conclusion(Path(name).parent), Path(name).name)
     else:
         lines = _named(name)
-    click.echo("\n".join(lines))
+    click.echo("\n".join(_CONTROL.sub(" ", line) for line in lines))
     return 0
 
 

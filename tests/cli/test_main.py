@@ -7,10 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import click
+import msgspec
 import pytest
 
 import accel
 from accel.cli import main
+from accel.cli.list import command as list_command
 from accel.errors import GateFailed, InputError, NothingMeasured
 from tests.cli.conftest import Accel
 
@@ -153,3 +155,19 @@ def test_version_and_no_arguments(accel_cli: Accel) -> None:
     said = accel_cli()
     assert said.code == 2
     assert "Usage: accel" in said.err
+
+
+def test_what_a_study_holds_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder may be somebody else's: a log that moves the cursor and rings comes out as spaces."""
+    from accel.result import Result
+    from tests.synthetic import BASELINE, synthetic_study
+
+    synthetic_study(tmp_path / "study", blocks=0)
+    path = next(p for p in sorted((tmp_path / "study" / "runs").glob("*.json")) if BASELINE.variant.name not in p.name)
+    result = Result.load(path)
+    hostile = msgspec.structs.replace(result, notes=("\x1b[2J\x1b]0;gone\x07 \u009b31m note",))
+    path.write_bytes(msgspec.json.encode(hostile))
+    list_command.callback(f"{tmp_path / 'study'}/{result.variant.name}")  # type: ignore[misc]
+    said = capsys.readouterr().out
+    assert "note: " in said
+    assert not any((c < " " and c != "\n") or "\x7f" <= c <= "\x9f" for c in said)
