@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+import accel.compilation
 from accel.analysis.conclusion import StudyRecord
 from accel.measurement import affinity
 from accel.measurement.isolation import Child, ChildFailed
@@ -18,11 +19,12 @@ from accel.measurement.peaks import Peak, Peaks
 from accel.result import write_atomically
 from accel.study.asking import ask_within
 from accel.study.budget import Budget, BudgetEnded
-from accel.study.cache import cache_root
+from accel.study.cache import cache_root, source_sha256
 
 SECONDS = 15.0
 _SHARE, _LEAST_S, _STARTING_S = 0.05, 8.0, 5.0
 """Of the budget at most; with less time than this it isn't worth it; what starting the child adds."""
+_MEASURING = ("bandwidth", "products", "rounds")
 _AROUND = 2.0
 """A child that takes longer than this many times what it was told is given up."""
 
@@ -116,7 +118,13 @@ def keep(found: Peaks, machine: Machine) -> None:
 
 
 def _place(machine: Machine) -> Path:
-    return cache_root().parent / "peaks" / f"{env_id(machine)}-{machine.cores}.json"
+    return cache_root().parent / "peaks" / f"{env_id(machine)}-{machine.cores}-{_source()[:12]}.json"
+
+
+def _source() -> str:
+    """Of the code that measures: of what was measured in another way, the higher value would stay for good."""
+    libraries = (f"compilation/{path.name}" for path in Path(accel.compilation.__file__).parent.glob("_peaks_*.py"))
+    return source_sha256("study/peaks_child.py", *(f"measurement/{name}.py" for name in _MEASURING), *libraries)
 
 
 def _l3_count(machine: Machine) -> int:

@@ -185,6 +185,12 @@ def test_peaks_are_kept_for_this_machine_alone(cache: Path) -> None:
     assert peaks.kept(there) is None
 
 
+def test_peaks_measured_by_other_code_are_none(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks.keep(KNOWN, machine())
+    monkeypatch.setattr(peaks, "_source", lambda: "another way of measuring")
+    assert peaks.kept(machine()) is None
+
+
 def test_a_disturbed_second_time_lowers_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def of(value: float, *more: Peak) -> Peaks:
         one = Peak(kind="fp32", threads=1, value=value, low=value, high=value, source="t")
