@@ -27,6 +27,8 @@ LEGAL = {
     "quantize_weights": {"onnxruntime", "openvino", "inductor"},
     "lower_precision": {"openvino", "eager", "inductor"},
 }
+# Ahead of time or while it is opened: the same compiler takes the same modules.
+LEGAL = {name: {*targets, "aot_inductor"} if "inductor" in targets else targets for name, targets in LEGAL.items()}
 
 
 class Rows:
