@@ -61,7 +61,7 @@ def gain(ratios: Sequence[float]) -> float:
 _WHAT: dict[Goal, str] = {
     "batch": "the items/s",
     "online": "the speed of one request at a time",
-    "memory": "less memory",
+    "memory": "the memory",
 }
 
 
@@ -71,9 +71,11 @@ def told(funnel: Funnel, one: Turned) -> str:
     count = max((len(ratios) for ratios in found.values()), default=0)
     if not count:
         return f"it was not measured beside `{one.parent}`"
+    # A gain is how many times less memory; what is said is how much of it is left.
+    shown = {goal: [1 / r for r in ratios] if goal == "memory" else ratios for goal, ratios in found.items()}
     parts = [
         f"{gain(ratios):.2f}× {_WHAT[goal]} [{min(ratios):.2f}–{max(ratios):.2f}]"
-        for goal, ratios in found.items()
+        for goal, ratios in shown.items()
         if ratios
     ]
     rounds_ = f"{count} interleaved round{'' if count == 1 else 's'}"
