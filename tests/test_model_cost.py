@@ -249,6 +249,8 @@ def test_an_operator_of_unknown_shape_leaves_the_cost_unknown_rather_than_small(
     from accel.model.macs_onnx import macs_of
 
     assert macs_of(helper.make_node("Conv", ["x", "w"], ["y"]), {"x": (1, 3, 8, 8)}) is None
+    three = helper.make_node("Einsum", ["a", "b", "c"], ["y"], equation="ij,jk,kl->il")
+    assert macs_of(three, {"a": (2, 3), "b": (3, 4), "c": (4, 5)}) == 2 * 3 * 4 + 2 * 4 * 5, "two at a time"
     assert macs_of(helper.make_node("Einsum", ["x"], ["y"], equation="...ij->...ji"), {"x": (1, 2)}) is None
 
 

@@ -43,16 +43,23 @@ def _product(node: Any, shapes: Shapes) -> int | None:
 
 
 def _einsum(node: Any, shapes: Shapes) -> int | None:
-    """The product of the sizes of all its letters; "..." isn't counted."""
+    """Two terms: the product of the sizes of all letters; more: from the left, two at a time. "..." isn't counted."""
     equation = next((a.s.decode() for a in node.attribute if a.name == "equation"), "").replace(" ", "")
-    terms = equation.partition("->")[0].split(",")
+    given, arrow, out = equation.partition("->")
+    terms = given.split(",")
+    kept = set(out) if arrow else {letter for letter in given if given.count(letter) == 1}
     sizes: dict[str, int] = {}
     for name, letters in zip(node.input, terms, strict=False):
         shape = shapes.get(name)
         if shape is None or "." in letters or len(shape) != len(letters):
             return None
         sizes.update(zip(letters, shape, strict=True))
-    return math.prod(sizes.values()) if len(terms) > 1 else 0
+    macs, met = 0, set(terms[0])
+    for i, letters in enumerate(terms[1:], 1):
+        met |= set(letters)
+        macs += math.prod(sizes[letter] for letter in met)
+        met &= kept.union(*terms[i + 1 :])
+    return macs
 
 
 def _recurrent(node: Any, shapes: Shapes) -> int | None:
