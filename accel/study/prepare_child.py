@@ -51,6 +51,8 @@ def inspect(command: dict[str, Any]) -> dict[str, Any]:
         samples = materialise(raw, None, where, labels=_labels(given["labels"]), **terms)
     stage("loading the model")
     model = Model.load(source, folder, samples)
+    # Before anything else runs it: a module may count its calls, and how many there are hangs on which forms are kept.
+    same = identity(model)
     if samples is None:
         samples = materialise(
             None,
@@ -75,7 +77,7 @@ def inspect(command: dict[str, Any]) -> dict[str, Any]:
         "cost": msgspec.to_builtins(cost_of(model, typical(samples))),
         "random_weights": bool(model.source.random_weights),
         "source": msgspec.to_builtins(model.source),
-        "identity": identity(model),
+        "identity": same,
         "samples": {
             "count": samples.count,
             "evaluation": len(samples.evaluation),

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from accel.errors import InputError, VariantError
-from accel.model import Signature, Source
+from accel.model import Model, Signature, Source, describe
+from accel.model.identity import identity
 from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import Numerics, SetUp
@@ -109,6 +110,20 @@ def test_other_weights_are_another_model(folder: StudyFolder, source: Source) ->
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, model.graph.initializer[0].name))
     onnx.save(model, source.location)
     assert inspected(folder, source)["identity"] != before
+
+
+def test_a_module_that_counts_its_calls_is_known_again(folder: StudyFolder, tmp_path: Path) -> None:
+    """By what it was when it was loaded: how often it is run afterwards hangs on what is known of it already."""
+    (tmp_path / "counting.py").write_text(
+        "import torch\n\n\nclass Counting(torch.nn.Module):\n    calls = 0\n\n    def forward(self, x):\n"
+        "        self.calls = self.calls + 1\n        y = x if float(x.sum()) < 1e9 else -x\n"  # no export can trace it
+        "        return y.flatten(1).sum(1, keepdim=True)\n\n\n"
+        "def build():\n    return Counting()\n"
+    )
+    source = describe(f"{tmp_path / 'counting.py'}:build", folder=tmp_path / "given")
+    found = inspected(folder, source, samples=arrays())["identity"]
+    assert found is not None
+    assert found == identity(Model.load(source, tmp_path / "loaded", Samples.open(folder.samples)))
 
 
 def test_samples_that_do_not_fit_are_refused(folder: StudyFolder, source: Source) -> None:
