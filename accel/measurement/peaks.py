@@ -66,18 +66,21 @@ class Peaks(msgspec.Struct, frozen=True, kw_only=True):
         """The limit for this many threads, or None if the kind wasn't measured.
 
         Between two measured counts: the smaller of `threads` times one thread's and all threads' limit. Above all:
-        that of all.
+        that of all. More threads can do whatever fewer can, so a count that was measured in a bad moment has no lower
+        limit than a smaller one.
         """
-        found = {p.threads: p for p in self.entries if p.kind == kind}
+        found: dict[int, Peak] = {}
+        for one in sorted((p for p in self.entries if p.kind == kind), key=lambda p: p.threads):
+            found[one.threads] = max(one, *found.values(), key=lambda p: p.value) if found else one
         if not found:
             return None
         if threads in found:
             return found[threads]
-        most = found[max(found)]
-        least = found[min(found)]
-        if threads > most.threads or threads < least.threads:
-            return most if threads > most.threads else least
-        scale = threads / least.threads
+        fewest, largest = min(found), max(found)
+        least, most = found[fewest], found[largest]
+        if threads > largest or threads < fewest:
+            return most if threads > largest else least
+        scale = threads / fewest
         if least.value * scale >= most.value:
             return most
         return msgspec.structs.replace(

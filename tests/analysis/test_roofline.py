@@ -258,3 +258,11 @@ def test_peaks_between_measured_thread_counts() -> None:
     assert eight.at("fp32", 7).value == 600  # type: ignore[union-attr]
     assert eight.at("fp32", 16).value == 600  # type: ignore[union-attr]
     assert eight.at("int8", 1) is None
+
+
+def test_more_threads_have_no_lower_limit_than_fewer() -> None:
+    """Two threads measured in a bad moment: one thread's limit is reached by two as well."""
+    measured = Peaks(entries=(peak("fp32", 30e9, 4), peak("fp32", 3.3e9, 2), peak("fp32", 15.7e9, 1)), cores=4)
+    limits = [measured.at("fp32", threads) for threads in (1, 2, 3, 4, 5)]
+    assert [limit.value for limit in limits if limit is not None] == [15.7e9, 15.7e9, 30e9, 30e9, 30e9]
+    assert measured.at("int8", 1) is None

@@ -126,10 +126,13 @@ def is_whole(study: accel.Study, *, blocks: int, confirmations: int = 1) -> None
         trace = study.folder / "runs" / str(result.trace)
         assert hashlib.sha256(trace.read_bytes()).hexdigest() == result.trace_sha256
         assert len(Trace.load(trace)) > 0
-    planned = {f"screening-{v.name}-{t}" for v in study.record.variants for t in ("latency", "batch")}
     decided = Decisions.load(study.folder)
     assert decided.blocks is not None
     names = [e.name for e in decided.blocks]
+    # Settings that aren't better get no more than their rounds; which are tried depends on who was fastest.
+    tried = set(decided.knobs or {}) - set(names)
+    screened = [v.name for v in study.record.variants if v.name not in tried]
+    planned = {f"screening-{name}-{t}" for name in screened for t in ("latency", "batch")}
     base = study.record.baseline
     assert names[0] == base
     for block in range(blocks):
@@ -142,6 +145,8 @@ def is_whole(study: accel.Study, *, blocks: int, confirmations: int = 1) -> None
     # On a busy machine disturbed blocks are made again; which sizes several instances are tried at depends on what was
     # measured; the winner is looked at closer, under load and step by step, at the end.
     others = ("look-", "load-", "steps-", *(f"tuning-{name}-batch-" for name in decided.derived))
+    others += tuple(f"tuning-{v.name}-round-" for v in study.record.variants)
+    others += tuple(f"screening-{name}-" for name in tried)
     more = [r.run_id for i, r in results.items() if i not in planned and r.block not in decided.repeats]
     assert [run_id for run_id in more if not run_id.startswith(others)] == []
     assert all(r.status == "ok" for r in results.values())
