@@ -41,7 +41,8 @@ def start(place: Path, *more: str) -> subprocess.Popen[str]:
         stdin=subprocess.DEVNULL,
         text=True,
         cwd=place,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # A cache of its own, or what the test before it found out of the same model would be taken from there.
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(place / "cache")},
     )
 
 
