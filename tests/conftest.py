@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from accel.measurement import denormals
+
 settings.register_profile("accel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("accel")
 
@@ -21,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that start whole studies come first, so that no worker is left with a long one at the end."""
     long = {item.path for item in items if item.get_closest_marker("slow") or _LONG & set(item.path.parts)}
     items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_runtest_setup() -> None:
+    """A test that opened an engine here, as a measure child does, may have left the smallest numbers as zero."""
+    if denormals.flushes():
+        denormals.flush(on=False)
 
 
 @pytest.fixture(autouse=True, scope="session")

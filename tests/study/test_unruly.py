@@ -45,8 +45,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[accel.Study]:
         patch.setattr("accel.study.live.memory_limit_bytes", lambda: MEMORY)
         build = session.Session._workshop
 
-        def hurried(self: session.Session, source: object) -> object:
-            workshop = build(self, source)  # type: ignore[arg-type]
+        def hurried(*given: Any) -> object:
+            workshop = build(*given)
             workshop._timeout_s = 6.0
             return workshop
 

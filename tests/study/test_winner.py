@@ -149,7 +149,7 @@ def test_the_recommended_one_is_saved_where_one_likes_but_overwrites_nothing(
 def test_no_answer_for_what_was_not_asked(study: accel.Study) -> None:
     with pytest.raises(InputError, match='target="both"'):
         study.best("online")
-    with pytest.raises(InputError, match='"batch" or "online"'):
+    with pytest.raises(InputError, match='takes "batch", "online" or "memory"'):
         study.best("fast")  # type: ignore[arg-type]
 
 
