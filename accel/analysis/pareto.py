@@ -21,11 +21,12 @@ _LARGER = ("items/s", "requests/s", "accuracy")
 
 
 def pareto(rows: Sequence[Row]) -> Pareto | None:
-    """The set over the usable variants that keep the accuracy, the original among them; None if there is only one.
+    """The set over the usable variants that keep the accuracy, the original among them, without those that a recipe
+    shows as traps; None if there is only one.
 
     An axis counts for two variants where both were measured on it; who lacks one that the other has dominates nobody.
     """
-    usable = [r for r in rows if r.status == "ok" and (r.is_baseline or not _fails(r))]
+    usable = [r for r in rows if r.status == "ok" and not r.variant.trap and (r.is_baseline or not _fails(r))]
     values = {row.name: measured(row) for row in usable}
     values = {name: found for name, found in values.items() if found}
     if len(values) < 2:

@@ -37,7 +37,9 @@ def waterfall(
     if answer is None or base is None or base.row.p50 is None:
         return ()
     if len(record.path) > 1 and record.path[-1].variant == answer.winner:
-        return _measured(record, known, floors)
+        steps = _measured(record, known, floors)
+        if steps:
+            return steps
     winner = known[answer.winner]
     path: list[tuple[Strategy, Known]] = []
     plain = _uncompressed(winner, known, record)
