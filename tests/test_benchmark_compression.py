@@ -416,3 +416,17 @@ def test_the_other_environment_reads_items_in_order(tmp_path: Path) -> None:
     rows = read(tmp_path / "c.npz")
     assert [int(row["x"][0, 0]) for row in rows] == [0, 2, 10]
     assert [row["x"].shape for row, _ in Items(rows)] == [(1, 2)] * 3
+
+
+def test_rescues_are_read_from_their_files() -> None:
+    from benchmarks.compression.rescue import Row
+    from benchmarks.compression.rescue_part import rescues
+
+    found = rows.read(Row, "rescue-*.json", rows.FOLDER)
+    one = next(row for row in found if row.case == "minilm-onnxruntime")
+    text = "\n".join(rescues([one]))
+    kept = one.kept["batch"]
+    assert f"{kept.value:.0%} [{kept.low:.0%}–{kept.high:.0%}]" in text
+    assert "0.899 passes | 0.801 fails | 0.899 passes" in text
+    assert "not told" in "\n".join(rescues([msgspec.structs.replace(one, kept={})]))
+    assert rescues([]) == []

@@ -13,6 +13,8 @@ from benchmarks.batching.page import measured_on, write_page
 from benchmarks.compression import rows
 from benchmarks.compression.claims_part import pruning, static
 from benchmarks.compression.peers_part import peers
+from benchmarks.compression.rescue import Row
+from benchmarks.compression.rescue_part import rescues
 from benchmarks.compression.size_part import sizes
 from benchmarks.compression.table_part import missing, models, summary
 from benchmarks.compression.ways import MODELS
@@ -31,6 +33,7 @@ def markdown(folder: Path) -> str:
     weighed = sorted(rows.read(rows.Sizes, "size-*.json", folder), key=_order)
     parts = ["# Compression", _INTRODUCTION, *measured_on([*(r.where for r in tables), *(r.where for r in raced)])]
     parts += static(tables) + pruning(tables) + summary(tables) + models(tables) + sizes(weighed, tables) + peers(raced)
+    parts += rescues(rows.read(Row, "rescue-*.json", folder))
     return "\n\n".join(part for part in parts + missing(tables) if part) + "\n"
 
 
