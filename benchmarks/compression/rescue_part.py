@@ -11,7 +11,7 @@ from benchmarks.compression.rescue import Row
 
 _ABOUT = (
     "Each row asks for what falls apart, lets the rescue search on calibration and validation samples, and judges on "
-    "samples that neither saw. *Time kept*: the share of what the failing form saves against the same backend's float32 "
+    "samples that neither saw. *Time kept*: the share of what the failing form saves against the backend's float32 "
     "that the rescued form still saves, in the same blocks, with its 95 % interval; above 100 % it is faster than the "
     "failing form. Few blocks were run, so the intervals are wide."
 )
