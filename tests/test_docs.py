@@ -49,7 +49,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_examples_run(code: str, folder: Path) -> None:
     """As written, but for the budget, which is cut."""
-    exec(compile(code.replace('budget="5m"', 'budget="20s"'), "example", "exec"), {"__name__": "__main__"})
+    names: dict[str, object] = {"__name__": "__main__"}
+    exec(compile(code.replace('budget="5m"', 'budget="20s"'), "example", "exec"), names)
+    assert "accel" in names, "an example imports what it shows"
 
 
 @pytest.mark.parametrize("text", blocks("toml"))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
+from accel.analysis.stored import every
 from accel.compilation._profile import Layers
-from accel.errors import InputError
 from accel.model.layer_class import MULTIPLIES
 
 FOLDER = "profiles"
@@ -18,14 +16,7 @@ def read(study: Path) -> tuple[Layers, ...]:
 
     Raises InputError with the path of a file that can't be read.
     """
-    return tuple(_one(path) for path in sorted((study / FOLDER).glob("*.json")))
-
-
-def _one(path: Path) -> Layers:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Layers)
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"The profile `{path}` can't be read: {error}. Delete it and use --resume.") from None
+    return every(study / FOLDER, Layers, "profile")
 
 
 def by_class(layers: Layers) -> dict[str, float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from accel.analysis.conclusion import Row
-from accel.errors import InputError
+from accel.analysis.stored import every
 from accel.rescue.record import Rescue, Step
 from accel.result import Quality
 
@@ -25,14 +25,7 @@ def read(study: Path) -> tuple[Rescue, ...]:
 
     Raises InputError with the path of a file that can't be read.
     """
-    return tuple(_one(path) for path in sorted((study / FOLDER).glob("*.json")))
-
-
-def _one(path: Path) -> Rescue:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Rescue)
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"The rescue `{path}` can't be read: {error}. Delete it and use --resume.") from None
+    return every(study / FOLDER, Rescue, "rescue")
 
 
 def steps_of(folder: Path) -> tuple[Step, ...]:

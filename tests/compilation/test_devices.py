@@ -55,7 +55,7 @@ def test_every_backend_that_is_named_exists():
     found = [*providers(BUILT, KNOWN, 1), *openvino_devices(["CPU"], []), *torch_devices({"cuda": True}, [])]
     for device in found:
         for spelt in filter(None, device.by.split(", ")):
-            plugins.parse("compilation", spelt)
+            assert plugins.parse("compilation", spelt).name in plugins.names("compilation")
 
 
 def test_the_runtimes_are_asked_in_processes_of_their_own():

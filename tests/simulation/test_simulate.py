@@ -99,7 +99,9 @@ def test_it_decides_as_the_loop_decides(name: str, gaps: list[int], data: st.Dat
     policy = POLICIES[name]
     given_costs = costs if name.startswith("bucketed") else None
     trace = looped(due, policy, given_costs, FakeClock(start_ns=77))
-    same(simulate(np.array(due), policy, takes, costs=given_costs), trace)
+    found = simulate(np.array(due), policy, takes, costs=given_costs)
+    assert len(found.finished) == len(due)
+    same(found, trace)
 
 
 @pytest.mark.parametrize("name", POLICIES)
