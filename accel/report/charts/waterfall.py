@@ -27,17 +27,17 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True):
         return "Where it came from"
 
     def note(self, conclusion: Conclusion) -> str:
-        """Which strategy gave most, and which could not be shown to give anything."""
-        steps = [s for s in conclusion.waterfall if s.ratio is not None]
-        if not steps:
-            return ""
-        best = max(steps, key=lambda s: s.ratio.value if s.ratio is not None else 0.0)
-        silent = [s.strategy for s in steps if not s.shown]
+        """Which strategy gave most, which could not be shown to give anything, and which was never measured."""
+        steps = [s for s in conclusion.waterfall if s.strategy != "original"]
+        known = [s for s in steps if s.ratio is not None and s.ratio.low is not None]
         parts = []
-        if best.shown and best.ratio is not None and best.ratio.value > 1:
-            parts.append(f"{best.strategy.capitalize()} gave most of it")
-        if silent:
+        shown = [(s.ratio.value, s.strategy) for s in known if s.shown and s.ratio is not None]
+        if shown and max(shown)[0] > 1:
+            parts.append(f"{max(shown)[1].capitalize()} gave most of it")
+        if silent := [s.strategy for s in known if not s.shown]:
             parts.append(f"{' and '.join(silent)} added nothing that could be shown")
+        if unknown := [s.strategy for s in steps if s not in known]:
+            parts.append(f"what {' and '.join(unknown)} added wasn't measured beside the step before")
         text = "; ".join(parts)
         return f"{text[:1].upper()}{text[1:]}." if text else ""
 
