@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 
@@ -93,7 +95,25 @@ def _fields(cls: type[Any]) -> list[tuple[str, str]]:
 
 
 def _type_name(given: Any) -> str:
-    return given.__name__ if isinstance(given, type) else str(given).replace("typing.", "").replace("NoneType", "None")
+    """A field's type as it is said: `int >= 1 | None`, `tuple[str, ...]`, `"poisson" | "constant"`."""
+    origin, inner = get_origin(given), get_args(given)
+    if origin is Annotated:
+        limits = " and ".join(word for meta in inner[1:] for word in _bounds(meta))
+        return f"{_type_name(inner[0])} {limits}".rstrip()
+    if origin is Literal:
+        return " | ".join(json.dumps(value) for value in inner)
+    if origin in (Union, UnionType):
+        return " | ".join(map(_type_name, inner))
+    if given in (None, NoneType, ...):
+        return "..." if given is ... else "None"
+    name = getattr(origin or given, "__name__", str(given))
+    return f"{name}[{', '.join(map(_type_name, inner))}]" if inner else name
+
+
+def _bounds(meta: Any) -> list[str]:
+    """The limits of a number, of those that msgspec knows."""
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    return [f"{sign} {limit}" for key, sign in signs.items() if (limit := getattr(meta, key, None)) is not None]
 
 
 def _one_line(kind: str, name: str) -> str:
