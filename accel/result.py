@@ -47,6 +47,11 @@ class SetUp(msgspec.Struct, frozen=True, kw_only=True):
     cached: bool = False
 
     @property
+    def made_s(self) -> float:
+        """Seconds that making the artefact took, when it was made."""
+        return sum(s for s in (self.load_s, self.export_s, self.compress_s, self.compile_s) if s is not None)
+
+    @property
     def start_s(self) -> float | None:
         """Seconds from a fresh process to the first answer: what a cold start costs once the artefact exists."""
         parts = (self.import_s, self.open_s, self.first_run_s)

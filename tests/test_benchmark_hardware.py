@@ -440,10 +440,6 @@ def test_grids_are_large_enough_and_nothing_is_there_twice() -> None:
     assert len(both) * len(grid.sizes_of("ocr")) >= grid.LEAST
 
 
-def test_making_seconds_are_those_before_the_measure_child() -> None:
-    assert grid.making_s(SetUp(load_s=1.0, export_s=2.0, compress_s=3.0, compile_s=4.0, open_s=100.0)) == 10.0
-
-
 def test_fresh_samples_are_not_the_recipes_own() -> None:
     found = fresh.digits()
     with np.load(Path(sys.modules["accel.demo"].__file__ or "").parent / "samples.npz") as stored:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from accel.errors import VariantError
 from accel.study.profiles import Profile
 
 Step = Literal["block", "pair", "trial", "probe"]
-_SLOW_SHARE = 0.2
+_COMPILING_SHARE = 0.2
 _PREPARED_BY = 0.65
 """By this share of the time a variant has to be prepared, or the comparison would starve."""
 _AROUND_SERVER_S = 1.8
@@ -95,10 +95,21 @@ class Budget:
 
     # --- shares ------------------------------------------------------------------------------------------------
 
-    def allows_screening(self, profile: Profile, seconds: float = 0.0, *, slow: bool = False) -> bool:
-        """True while another variant may be prepared and screened, which takes `seconds`; slow: its compiler does."""
-        share = min(_SLOW_SHARE, profile.screening_share) if slow else profile.screening_share
-        return self.elapsed_s() < share * self.total_s and self.fits(seconds)
+    def allows_screening(self, profile: Profile, seconds: float = 0.0) -> bool:
+        """True while another variant may be prepared and screened, which takes `seconds`."""
+        return self.elapsed_s() < profile.screening_share * self.total_s and self.fits(seconds)
+
+    def allows_compiling(self, took_s: Sequence[float]) -> bool:
+        """True while one more may compile that takes as long as the slow ones before it, which took `took_s`.
+
+        The first always may: how long it takes isn't known before.
+        """
+        return not took_s or sum(took_s) + max(took_s) <= self.compiling_s
+
+    @property
+    def compiling_s(self) -> float:
+        """What compilers that take long may take together, so that they don't starve the comparison."""
+        return _COMPILING_SHARE * self.total_s
 
     def preparing_s(self) -> float:
         """How long preparing a candidate may take: until 65 % of the time, or half of what is left if that is more."""

@@ -155,7 +155,7 @@ def _made_s(funnel: Funnel, variant: Variant) -> float:
     """What preparing the failing variant took."""
     runs = (funnel.results.get(f"screening-{variant.name}{end}") for end in ("", "-latency"))
     made = next((r.set_up for r in runs if r is not None and r.set_up is not None), SetUp())
-    return sum(s for s in (made.load_s, made.export_s, made.compress_s, made.compile_s) if s is not None)
+    return made.made_s
 
 
 def _searched(funnel: Funnel, variant: Variant, seconds: float) -> Rescue | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from accel import plugins
 from accel.errors import VariantError
 from accel.plugins import Named
 from accel.recipe import Variant
@@ -17,6 +18,7 @@ from accel.study.lengths import expected_s, fitted
 from accel.study.live import Live, Target, Turn
 from accel.study.prepare import Prepared
 from accel.study.scoring import Score
+from accel.units import show_seconds
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
@@ -38,8 +40,8 @@ def screen(funnel: Funnel) -> None:
         if not is_baseline:
             # From here on, artefacts are made: of the model as it is now.
             funnel.services.confirm()
-        if not is_baseline and not _may_try(funnel):
-            funnel.not_bought.append(f"`{variant.name}` was not tried: the budget was needed for the comparison")
+        if not is_baseline and (reason := _why_not(funnel, variant)):
+            funnel.not_bought.append(f"`{variant.name}` was not tried: {reason}")
             continue
         look_at(funnel, variant)
         _say_answer(funnel)
@@ -58,6 +60,19 @@ def look_at(funnel: Funnel, variant: Variant) -> None:
         _cut(funnel, variant, error)
 
 
+def _why_not(funnel: Funnel, variant: Variant) -> str:
+    """Why a candidate isn't tried any more; "" if it is."""
+    if not _may_try(funnel):
+        return "the budget was needed for the comparison"
+    budget, took_s = funnel.budget, _compiled_s(funnel)
+    if _compiles_long(variant) and not budget.allows_compiling(took_s):
+        return (
+            f"another slow compilation doesn't fit into the {show_seconds(budget.compiling_s)} that they may take "
+            f"together ({show_seconds(sum(took_s))} are gone); a larger --budget buys it"
+        )
+    return ""
+
+
 def _may_try(funnel: Funnel) -> bool:
     """True while another candidate fits; the first may take what is left, or there would be nothing to compare with."""
     if funnel.decisions.blocks is not None:
@@ -66,6 +81,16 @@ def _may_try(funnel: Funnel) -> bool:
     if not any(r.role == "candidate" for r in funnel.results.values()):
         return funnel.budget.fits(seconds)
     return funnel.budget.allows_screening(funnel.profile, seconds)
+
+
+def _compiles_long(variant: Variant) -> bool:
+    return bool(getattr(plugins.load("compilation", variant.backend.name), "slow_to_build", False))
+
+
+def _compiled_s(funnel: Funnel) -> list[float]:
+    """What this study's slow compilations took so far; what came from the cache took nothing."""
+    found = (funnel.results.get(f"screening-{v.name}-latency") for v in funnel.record.variants if _compiles_long(v))
+    return [r.set_up.made_s for r in found if r is not None and r.set_up is not None and not r.set_up.cached]
 
 
 def look_s(funnel: Funnel) -> float:

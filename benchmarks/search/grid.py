@@ -17,7 +17,7 @@ from accel.analysis.runs import load_runs
 from accel.errors import AccelError, VariantError
 from accel.plugins import Named
 from accel.recipe import Variant
-from accel.result import Result, SetUp, write_atomically
+from accel.result import Result, write_atomically
 from accel.study.instances import derived
 from accel.study.live import Live, Turn
 from accel.study.screening import allowed
@@ -117,17 +117,11 @@ def measure(bench: Bench, cell: Cell, sizes: Sequence[int], seconds: float = SEC
         done = msgspec.structs.replace(cell, runs=(), failed_runs=error.reason)
     except AccelError as error:
         done = msgspec.structs.replace(cell, runs=(), failed_runs=str(error))
-    tried = Tried(cell=done, made_s=making_s(ready.prepared.set_up), took_s=time.perf_counter() - begun)
+    tried = Tried(cell=done, made_s=ready.prepared.set_up.made_s, took_s=time.perf_counter() - begun)
     path = tried_path(bench, cell.variant)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, msgspec.json.encode(tried))
     return tried
-
-
-def making_s(set_up: SetUp) -> float:
-    """Seconds that making an artefact took, when it was made."""
-    parts = (set_up.load_s, set_up.export_s, set_up.compress_s, set_up.compile_s)
-    return sum(part for part in parts if part is not None)
 
 
 def made_once(listed: Iterable[tuple[str, str, float]]) -> dict[str, float]:

@@ -8,7 +8,6 @@ from accel.analysis.conclusion import Conclusion, Row
 from accel.result import Result
 from accel.study.study import Study
 from benchmarks.compression.rows import Run, Timed
-from benchmarks.search.grid import making_s
 from benchmarks.search.rows import Pick, Tried
 
 
@@ -70,7 +69,7 @@ def study_times(elapsed_s: float, results: Sequence[Result]) -> dict[str, float]
     making: dict[str, float] = {}
     for result in results:
         if result.set_up is not None and result.set_up.cached:
-            making[result.variant.name] = max(making.get(result.variant.name, 0.0), making_s(result.set_up))
+            making[result.variant.name] = max(making.get(result.variant.name, 0.0), result.set_up.made_s)
     made_s = sum(making.values())
     return {"study_s": elapsed_s - confirming_s, "made_s": made_s, "confirming_s": confirming_s}
 

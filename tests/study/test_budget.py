@@ -62,14 +62,22 @@ def test_an_attempt_on_a_study_whose_time_is_up_has_the_grace_alone() -> None:
 def test_screening_ends_before_it_starves_the_comparison() -> None:
     watch = Watch()
     budget = Budget(300.0, now=watch)
-    assert budget.allows_screening(QUICK, slow=True)
     watch.now += 61
-    assert not budget.allows_screening(QUICK, slow=True)
     assert budget.allows_screening(QUICK)
     watch.now += 75
     assert not budget.allows_screening(QUICK)
     assert budget.allows_tuning(QUICK, 30.0)
     assert not budget.allows_tuning(QUICK, 40.0), "36 s are left of its share"
+
+
+def test_slow_compilers_together_take_a_fifth() -> None:
+    budget = Budget(300.0, now=Watch())
+    assert budget.allows_compiling([]), "nobody knows how long the first takes"
+    assert budget.allows_compiling([30.0])
+    assert not budget.allows_compiling([31.0])
+    assert budget.allows_compiling([15.0, 20.0])
+    assert not budget.allows_compiling([5.0, 28.0])
+    assert Budget(600.0, now=Watch()).allows_compiling([42.0])
 
 
 def test_a_compiler_may_take_half_of_what_is_left_but_never_the_comparisons_time() -> None:

@@ -1,0 +1,69 @@
+"""Who is looked at at all: what is there for the comparison, and what slow compilers may take together."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from accel.plugins import Named
+from accel.recipe import Variant
+from accel.result import SetUp
+from accel.study import screening
+from accel.study.budget import Budget
+from accel.study.profiles import profile
+
+NAMES = ("eager", "onnxruntime", "inductor", "aot_inductor")
+
+
+@pytest.fixture(autouse=True)
+def quick_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screening, "look_s", lambda funnel: 5.0)
+
+
+def study(total_s: float, *, elapsed_s: float = 0.0, **set_ups: SetUp) -> Any:
+    """A study in the middle of its first looks; set_ups: of who was looked at."""
+    results = {
+        f"screening-{name}-latency": SimpleNamespace(set_up=set_up, role="candidate")
+        for name, set_up in set_ups.items()
+    }
+    return SimpleNamespace(
+        record=SimpleNamespace(variants=[Variant(name=name, backend=Named(name)) for name in NAMES]),
+        results=results,
+        decisions=SimpleNamespace(blocks=None),
+        profile=profile("quick"),
+        budget=Budget(total_s, spent_s=elapsed_s, now=lambda: 0.0),
+    )
+
+
+def why_not(funnel: Any, name: str) -> str:
+    return screening._why_not(funnel, next(v for v in funnel.record.variants if v.name == name))
+
+
+def test_the_first_slow_compilation_is_tried() -> None:
+    assert why_not(study(300.0, onnxruntime=SetUp(export_s=500.0)), "inductor") == ""
+
+
+def test_a_second_slow_compilation_has_to_fit_beside_the_first() -> None:
+    made = SetUp(load_s=1.0, compile_s=40.0, open_s=900.0)
+    assert why_not(study(600.0, inductor=made), "aot_inductor") == ""
+    told = why_not(study(300.0, inductor=made), "aot_inductor")
+    assert "1 min" in told
+    assert "41 s are gone" in told
+    assert "--budget" in told
+    assert why_not(study(300.0, inductor=made), "onnxruntime") == "", "who compiles nothing is tried all the same"
+
+
+def test_what_came_from_the_cache_took_nothing() -> None:
+    assert why_not(study(300.0, inductor=SetUp(compile_s=40.0, cached=True)), "aot_inductor") == ""
+
+
+def test_the_comparison_comes_first() -> None:
+    looked = SetUp(export_s=1.0)
+    assert "comparison" in why_not(study(300.0, elapsed_s=136.0, onnxruntime=looked), "inductor")
+
+
+def test_seconds_of_making_are_those_before_the_measure_child() -> None:
+    assert SetUp(load_s=1.0, export_s=2.0, compress_s=3.0, compile_s=4.0, open_s=100.0, import_s=9.0).made_s == 10.0
+    assert SetUp().made_s == 0.0
