@@ -14,9 +14,9 @@ from tests.small_models import FileModel, facts
 class Cnn(nn.Module):
     """Two convolutions with a normalisation between them; one ReLU module used twice, which PT2E trips over."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 3) -> None:
         super().__init__()
-        self.first = nn.Conv2d(3, 16, 3, 1, 1)
+        self.first = nn.Conv2d(channels, 16, 3, 1, 1)
         self.norm = nn.BatchNorm2d(16)
         self.second = nn.Conv2d(16, 16, 3, 2, 1)
         self.relu = nn.ReLU()
@@ -44,17 +44,22 @@ class Attention(nn.Module):
         return {"logits": self.head(h.mean(1)), "hidden": h}
 
 
-def torch_cnn() -> tuple[FileModel, dict[str, np.ndarray], dict[str, np.ndarray]]:
+def torch_cnn(channels: int = 3) -> tuple[FileModel, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """A model, 4 items and their outputs in float32."""
     torch.manual_seed(0)
     signature = Signature(
-        inputs=(Tensor("x", "float32", ("batch", 3, 16, 16)),),
+        inputs=(Tensor("x", "float32", ("batch", channels, 16, 16)),),
         outputs=(Tensor("output", "float32", ("batch", 5)),),
         batch="any",
     )
-    form = TorchForm.from_names(Cnn().eval(), ["x"])
-    given = {"x": np.random.default_rng(0).normal(size=(4, 3, 16, 16)).astype(np.float32)}
+    form = TorchForm.from_names(Cnn(channels).eval(), ["x"])
+    given = {"x": np.random.default_rng(0).normal(size=(4, channels, 16, 16)).astype(np.float32)}
     return _model(form, signature, given, "convolutional")
+
+
+def torch_grey_cnn() -> tuple[FileModel, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The same on images of one channel, as digits are."""
+    return torch_cnn(1)
 
 
 def torch_attention() -> tuple[FileModel, dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -285,7 +285,7 @@ def test_the_rest_can_stay_in_float32(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore:To copy construct:UserWarning")
-@pytest.mark.parametrize("network", ["torch_cnn", "torch_attention"])
+@pytest.mark.parametrize("network", ["torch_cnn", "torch_grey_cnn", "torch_attention"])
 def test_pt2e_runs_in_inductor(network, tmp_path):
     pytest.importorskip("torchao")
     from tests import small_networks
