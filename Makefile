@@ -58,6 +58,7 @@ hardware: $(VENV)/.test
 	$(BIN)/python -m benchmarks.peers.runtimes measure --minutes $(MINUTES) $(if $(MODELS),--models $(MODELS))
 	$(BIN)/python -m benchmarks.knobs.table measure --minutes $(MINUTES) $(if $(MODELS),--models $(MODELS))
 	$(BIN)/python -m benchmarks.hardware.quota measure --minutes $(MINUTES) $(if $(MODELS),--models $(MODELS))
+	$(BIN)/python -m benchmarks.search.second_study recipes/resnet50.toml recipes/bert_base.toml
 	$(BIN)/python -m benchmarks.hardware.peaks measure --rounds 7
 	$(BIN)/python -m benchmarks.knobs.page
 

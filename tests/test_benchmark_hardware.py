@@ -30,6 +30,7 @@ from benchmarks.peers import rival, runtimes, runtimes_part
 from benchmarks.race import Race, Side, go_on, runs_of
 from benchmarks.search import fresh, grid, picks, regret_part
 from benchmarks.search.rows import Duel, Pick, Regret, Tried
+from benchmarks.search.second_part import second
 
 REPORTS = Path(__file__).parents[1] / "reports"
 WHERE = Where(cpu="A processor", cores=2, env_id="0123", unix_s=1_700_000_000)
@@ -471,6 +472,21 @@ def test_peaks_are_held_against_second_methods(tmp_path: Path) -> None:
     assert "Within 10 % of at least one of them: 1 of 2." in text
     assert "- No likwid: it isn't installed." in text
     assert peaks(tmp_path / "none.json") == []
+
+
+# --- a second study --------------------------------------------------------------------------------------------------
+
+
+def test_every_second_study_has_to_begin_in_time(tmp_path: Path) -> None:
+    def model(name: str, *seconds: float) -> dict[str, Any]:
+        return {"recipe": name, "first": {"seconds": 40.0}, "second": [{"seconds": s} for s in seconds]}
+
+    path = tmp_path / "second_study.json"
+    path.write_text(json.dumps({"models": [model("resnet50", 5.0, 9.0, 6.0), model("minilm", 3.0, 10.5, 4.0)]}))
+    text = "\n".join(second(path))
+    assert "| ResNet-50 | 40.0 s | 6.0 s (5.0, 9.0, 6.0) | yes |" in text
+    assert "| MiniLM | 40.0 s | 4.0 s (3.0, 10.5, 4.0) | **no**: 10.5 s |" in text
+    assert second(tmp_path / "none.json") == []
 
 
 # --- the page --------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from benchmarks.knobs.ways import MODELS
 from benchmarks.peers.runtimes_part import rivals
 from benchmarks.search.regret_part import regrets
 from benchmarks.search.rows import Regret
+from benchmarks.search.second_part import second
 
 NAME = "HARDWARE.md"
 _INTRODUCTION = (
@@ -38,7 +39,7 @@ def markdown(folder: Path) -> str:
     every = (listed, met, searched, halved)
     where = measured_on(record.where for records in every for record in records)
     parts = ["# Hardware", _INTRODUCTION, *where, *knobs(listed), *rivals(met), *regrets(searched), *quotas(halved)]
-    parts += peaks(folder / "peaks.json")
+    parts += [*second(folder / "second_study.json"), *peaks(folder / "peaks.json")]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

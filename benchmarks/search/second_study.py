@@ -1,6 +1,6 @@
 """How long from the command to the first measurement, in a first and in a second study of the same model?
 
-    python -m benchmarks.search.second_study recipes/resnet50.toml recipes/bert_base.toml --out reports/search
+    python -m benchmarks.search.second_study recipes/resnet50.toml recipes/bert_base.toml
 
 Each study is a command of its own, as a user types it, and is interrupted once the original was measured. The second
 ones find what the first has left in the cache, which starts empty. A quiet machine is needed; about 3 minutes a model.
@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,9 +22,10 @@ from typing import Any
 from accel.measurement.machine import detect
 from accel.result import Result, write_atomically
 from accel.study.folder import StudyFolder
+from benchmarks.knobs.rows import FOLDER
+from benchmarks.search.second_part import second
 
 FILE = "second_study.json"
-LIMIT_S = 10.0
 _PATIENCE_S = 1200.0
 
 
@@ -73,24 +73,11 @@ def measure(recipe: Path, repeats: int) -> dict[str, Any]:
     return {"recipe": recipe.stem, "first": found[0], "second": found[1:]}
 
 
-def table(found: list[dict[str, Any]]) -> str:
-    """One line a model; every repeat, so that nothing hides behind a median."""
-    lines = [f"| model | first study, s | second, s (each of them) | within {LIMIT_S:g} s |", "|---|---|---|---|"]
-    for one in found:
-        seconds = [again["seconds"] for again in one["second"]]
-        worst = max(seconds)
-        each = ", ".join(f"{s:.1f}" for s in seconds)
-        median = statistics.median(seconds)
-        within = "yes" if worst <= LIMIT_S else f"no: {worst:.1f} s"
-        lines.append(f"| {one['recipe']} | {one['first']['seconds']:.1f} | {median:.1f} ({each}) | {within} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Measure the recipes named and write one JSON; a recipe that is there already is left alone unless `--anew`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="+", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("reports/search"))
+    parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--anew", action="store_true")
     asked = parser.parse_args()
@@ -104,7 +91,7 @@ def main() -> None:
         stored["models"].append(measure(recipe, asked.repeats))
         stored["machine"] = {"cpu": detect().cpu, "cores": detect().cores}
         write_atomically(path, json.dumps(stored, indent=1).encode() + b"\n")
-    print(table(stored["models"]))
+    print("\n\n".join(second(path)))
 
 
 if __name__ == "__main__":
