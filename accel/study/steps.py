@@ -39,7 +39,7 @@ _ORDERS, _TRIAL = 30_000, 50_000
 
 def measure_steps(funnel: Funnel) -> None:
     """Measure what the blocks don't hold, as far as the budget goes; an earlier attempt's rounds are gone on with."""
-    path = funnel.record.path or _settled(funnel)
+    path = _settled(funnel)
     if len(path) < 2 or in_blocks(funnel, path):
         return
     wanted = min(_ROUNDS, max(funnel.profile.confirmations, LEAST_ROUNDS))
@@ -63,9 +63,15 @@ def measure_steps(funnel: Funnel) -> None:
 
 
 def _settled(funnel: Funnel) -> tuple[PathStep, ...]:
-    """The way to the winner, kept in the record, so that whoever reads the study knows which runs belong together."""
+    """The way to the winner, kept in the record, so that whoever reads the study knows which runs belong together.
+
+    An earlier attempt's way stays, unless another variant has won since.
+    """
     conclusion = funnel.read()
     answer = chosen(conclusion.batch, conclusion.online)
+    kept = funnel.record.path
+    if kept and (answer is None or kept[-1].variant == answer.winner):
+        return kept
     path = () if answer is None else path_to(funnel, funnel.variant(answer.winner))
     if path:
         funnel.record = msgspec.structs.replace(funnel.record, path=path)

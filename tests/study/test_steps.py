@@ -186,6 +186,14 @@ def test_a_study_that_resumes_makes_no_round_twice() -> None:
     assert funnel.now == took
 
 
+def test_a_study_that_resumes_with_another_winner_goes_its_way() -> None:
+    funnel = FakeFunnel(PLAIN, FAST, winner="fast")
+    measured(funnel)
+    funnel.conclusion.batch = msgspec.structs.replace(funnel.conclusion.batch, winner="plain")
+    measured(funnel)
+    assert [step.variant for step in funnel.record.path] == ["base", "plain", "plain"]
+
+
 def test_what_the_blocks_hold_is_not_measured_again() -> None:
     funnel = FakeFunnel(PLAIN, FAST, winner="fast")
     for block in range(3):
