@@ -45,9 +45,16 @@ def known(
         fitted, facts["online"], said = _online(runs, record, facts.get("throughput"))
         facts["notes"] = (*facts["notes"], *said)
     elif facts["status"] == "ok":
-        facts |= {"status": "skipped", "reason": "it was not measured before the study ended"}
+        facts |= {"status": "skipped", "reason": _not_tried(variant.name, record)}
     facts["notes"] = (*facts["notes"], *notes)
     return Known(row=Row(**facts), runs=tuple(runs), capacity=fitted)
+
+
+def _not_tried(name: str, record: StudyRecord) -> str:
+    """Why nothing of a variant was measured, as the study noted it."""
+    begin = f"`{name}` was not tried: "
+    said = next((line for line in record.not_bought if line.startswith(begin)), None)
+    return said.removeprefix(begin) if said is not None else "it was not measured before the study ended"
 
 
 def _facts(variant: Variant, record: StudyRecord, results: Sequence[Result], runs: Sequence[Run]) -> dict[str, Any]:

@@ -336,3 +336,12 @@ def test_findings_are_few_ordered_and_say_what_to_do(usual: tuple[Path, StudyRec
     assert "slower than the original" in text
     assert any(f.command == "pip install torchao" for f in found)
     assert all(f.what.endswith(".") and (not f.why or f.why.endswith(".")) for f in found)
+
+
+def test_who_was_not_tried_says_why_the_study_did_not(tmp_path: Path) -> None:
+    record = synthetic_study(tmp_path, blocks=0)
+    name = next(v.name for v in record.variants if v.name != record.baseline)
+    record = msgspec.structs.replace(record, not_bought=(f"`{name}` was not tried: it is dear",))
+    found = conclude(record, [], tmp_path / "runs")
+    assert found.row(name).reason == "it is dear"
+    assert found.row(record.baseline).reason == "it was not measured before the study ended"
