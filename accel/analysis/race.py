@@ -104,24 +104,34 @@ def _screened(base: Known, one: Known, target: Paired, delta: float) -> Comparis
     if theirs is None or ours is None or "invalid" in (theirs.validity, ours.validity):
         return None
     shaky = theirs.validity != "valid" or ours.validity != "valid"
-    return compare_once(
+    found = compare_once(
         theirs, ours, better=BETTER[target], delta=delta, unstable="the machine was disturbed" if shaky else ""
     )
+    if target == "batch" and found.verdict != "FASTER" and _is_tuned(base) and not _is_tuned(one):
+        reason = "its batch size was not looked for, the original's was"
+        return msgspec.structs.replace(found, verdict="INCONCLUSIVE", reason=found.reason or reason)
+    return found
 
 
 def _single_runs(base: Known, one: Known, target: Paired) -> tuple[Estimate | None, Estimate | None]:
-    """Throughput at each one's best size if both were tuned, else at a size both have run."""
+    """Throughput at each one's best size; at a size both have run, if the best was looked for of `one` alone.
+
+    Who wasn't tuned has to beat what the original does at its best: at a small size nearly everything looks faster.
+    """
     if target == "latency":
         return _two(latency_quantile(_early(k, target), 0.5) for k in (base, one))
     sizes = [by_key(_early(k, target), lambda r: r.size) for k in (base, one)]
-    tuned = all(any(r.result.phase == "tuning" for r in _early(k, target)) for k in (base, one))
-    if tuned:
+    if _is_tuned(base) or not _is_tuned(one):
         return _two(_fastest(found) for found in sizes)
     common = sorted(sizes[0].keys() & sizes[1].keys())
     if not common:
         return None, None
     size = one.row.batch_size if one.row.batch_size in common else common[-1]
     return _two(rate_of(found[size]) for found in sizes)
+
+
+def _is_tuned(one: Known) -> bool:
+    return any(r.result.phase == "tuning" for r in _early(one, "batch"))
 
 
 def _two(two: Iterable[Estimate | None]) -> tuple[Estimate | None, Estimate | None]:

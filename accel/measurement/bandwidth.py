@@ -16,6 +16,8 @@ import numpy.typing as npt
 from accel.measurement.rounds import Crew, Work
 
 _RAM_LEAST, _RAM_MOST = 64 << 20, 1 << 30
+_CALL_BYTES, _COPIED = 64 << 20, 4 << 20
+"""What one call reads, so that threads seldom wait for the interpreter; from what size on a buffer is also copied."""
 _BEYOND = 4
 """How many times the last cache the buffers in main memory are together, so that it can't hold a relevant part."""
 
@@ -45,18 +47,18 @@ def buffer_bytes(
 @contextlib.contextmanager
 def reading(size: int, threads: int) -> Iterator[tuple[Work, ...]]:
     """Ways to read buffers of `size` bytes on `threads` threads, and to copy where they are large."""
-    repeats = max(1, (4 << 20) // size)
+    repeats = max(1, _CALL_BYTES // size)
     buffers = [np.ones(size // 8, np.int64) for _ in range(threads)]
-    ways: list[tuple[str, float, list[Callable[[int], object]]]] = [
-        ("numpy maximum of int64", 1.0, [_reduces(np.maximum, b, repeats) for b in buffers]),
-        ("numpy bitwise or of int64", 1.0, [_reduces(np.bitwise_or, b, repeats) for b in buffers]),
+    ways: list[tuple[str, int, list[Callable[[int], object]]]] = [
+        ("numpy maximum of int64", repeats, [_reduces(np.maximum, b, repeats) for b in buffers]),
+        ("numpy bitwise or of int64", repeats, [_reduces(np.bitwise_or, b, repeats) for b in buffers]),
     ]
-    if repeats == 1:
-        ways.append(("numpy copy of int64", 2.0, [_copies(b, np.empty_like(b)) for b in buffers]))
+    if size >= _COPIED:
+        ways.append(("numpy copy of int64", 2, [_copies(b, np.empty_like(b)) for b in buffers]))
     crews = [Crew(parts) for _, _, parts in ways]
     try:
         yield tuple(
-            Work(run=crew.run, amount=moved * size * repeats * threads, source=f"{name}, {threads} x {_shown(size)}")
+            Work(run=crew.run, amount=float(moved * size * threads), source=f"{name}, {threads} x {_shown(size)}")
             for crew, (name, moved, _) in zip(crews, ways, strict=True)
         )
     finally:

@@ -19,7 +19,8 @@ class Peak(msgspec.Struct, frozen=True, kw_only=True):
     """One measured limit.
 
     value: FLOP/s (fp32, bf16), OP/s (int8; a multiply-accumulate is two) or bytes/s (l2, l3, ram), the median of
-        repeated rounds. low, high: 95 % interval of that median (order statistics). n: rounds.
+        repeated rounds, in the best of several passes. low, high: 95 % interval of that median (order statistics).
+        n: rounds of that pass.
     threads: how many threads worked at once. source: library, operation and size that gave it.
     """
 

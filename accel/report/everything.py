@@ -242,9 +242,8 @@ def _set_up(row: Row) -> Cell:
     s = row.set_up
     if s is None:
         return _cell(words.NOTHING)
-    made = [v for v in (s.load_s, s.export_s, s.compress_s, s.compile_s) if v is not None]
     start = f"start {show_seconds(s.start_s)}" if s.start_s is not None else ""
-    return _cell(show_seconds(sum(made)) if made else words.NOTHING, start, "cached" if s.cached else "")
+    return _cell(show_seconds(s.made_s) if s.made_s else words.NOTHING, start, "cached" if s.cached else "")
 
 
 def _on_device(row: Row) -> Cell:

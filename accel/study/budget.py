@@ -16,6 +16,8 @@ from accel.study.profiles import Profile
 
 Step = Literal["block", "pair", "trial", "probe"]
 _COMPILING_SHARE = 0.2
+COMPILES_S = 30.0
+"""What a compiler that takes long takes at least, as far as is known: torch.compile on two cores 35 s to minutes."""
 _PREPARED_BY = 0.65
 """By this share of the time a variant has to be prepared, or the comparison would starve."""
 _AROUND_SERVER_S = 1.8
@@ -100,11 +102,8 @@ class Budget:
         return self.elapsed_s() < profile.screening_share * self.total_s and self.fits(seconds)
 
     def allows_compiling(self, took_s: Sequence[float]) -> bool:
-        """True while one more may compile that takes as long as the slow ones before it, which took `took_s`.
-
-        The first always may: how long it takes isn't known before.
-        """
-        return not took_s or sum(took_s) + max(took_s) <= self.compiling_s
+        """True while one more may compile that takes as long as the slowest of those before it, which took `took_s`."""
+        return sum(took_s) + max(took_s, default=COMPILES_S) <= self.compiling_s
 
     @property
     def compiling_s(self) -> float:
@@ -117,8 +116,12 @@ class Budget:
 
     def allows_tuning(self, profile: Profile, seconds: float = 0.0) -> bool:
         """True while one more batch size, which takes `seconds`, may be tuned."""
+        return seconds < self.tuning_left_s(profile)
+
+    def tuning_left_s(self, profile: Profile) -> float:
+        """Seconds until the share of tuning ends; never negative."""
         until_s = (profile.screening_share + profile.tuning_share) * self.total_s
-        return self.elapsed_s() + seconds < until_s + self.rescued_s
+        return max(0.0, until_s + self.rescued_s - self.elapsed_s())
 
     def rescues_until_s(self, profile: Profile, begun_s: float) -> float:
         """Until when variants that lost their accuracy may be rescued, a phase that began `begun_s` into the study.

@@ -46,7 +46,7 @@ from accel.study.scoring import Score
 from accel.study.screening import screen
 from accel.study.searching import search
 from accel.study.steps import measure_steps
-from accel.study.tuning import SIZES, dismiss, settled, tune
+from accel.study.tuning import SIZES, dismiss, settled, to_tune, tune
 
 _LEAST_LIMIT = 1e-3
 _READINGS, _COPY_BYTES_PER_S = 7, 100e6
@@ -71,7 +71,8 @@ class Services(msgspec.Struct, frozen=True):
     prepare: gets the seconds it may take. infer_timeout_s: for answering all of `evaluation`. patience_s: see `Live`.
     reference_item_s: what the reference takes for one item, before anything is known about the variants.
     rescue: gets the seconds it may take; None: nothing is rescued. confirm: looks at the model itself, where the study
-    began with an earlier look. answers: where the original's are kept between studies.
+    began with an earlier look. is_made: whether a variant's artefact is there from an earlier study. answers: where the
+    original's are kept between studies.
     """
 
     prepare: Callable[[Variant, float], Prepared]
@@ -83,6 +84,7 @@ class Services(msgspec.Struct, frozen=True):
     reference_item_s: float = 0.0
     rescue: Callable[[Variant, float], Rescue] | None = None
     confirm: Callable[[], None] = lambda: None
+    is_made: Callable[[Variant], bool] = lambda variant: False
     answers: answers.Place = lambda variant: None
 
 
@@ -143,7 +145,7 @@ class Funnel:
             chosen = settled(self)
             dismiss(self, chosen)
             if self.record.target != "memory":
-                tune(self, chosen)
+                tune(self, to_tune(self, chosen))
             chosen = with_instances(self, chosen)
             chosen = with_knobs(self, chosen) if self.knobs else chosen
             self._come_back(chosen)

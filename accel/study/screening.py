@@ -13,7 +13,7 @@ from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import Role
 from accel.study.answers import Answered, agree, find, keep
-from accel.study.budget import BudgetEnded
+from accel.study.budget import COMPILES_S, BudgetEnded
 from accel.study.lengths import expected_s, fitted
 from accel.study.live import Live, Target, Turn
 from accel.study.prepare import Prepared
@@ -65,12 +65,19 @@ def _why_not(funnel: Funnel, variant: Variant) -> str:
     if not _may_try(funnel):
         return "the budget was needed for the comparison"
     budget, took_s = funnel.budget, _compiled_s(funnel)
-    if _compiles_long(variant) and not budget.allows_compiling(took_s):
-        return (
-            f"another slow compilation doesn't fit into the {show_seconds(budget.compiling_s)} that they may take "
-            f"together ({show_seconds(sum(took_s))} are gone); a larger --budget buys it"
-        )
-    return ""
+    if not _compiles_long(variant) or budget.allows_compiling(took_s) or _is_needed(funnel, variant):
+        return ""
+    gone = f"{show_seconds(sum(took_s))} are gone" if took_s else f"one takes {show_seconds(COMPILES_S)} or more"
+    return (
+        f"{'another' if took_s else 'a'} slow compilation doesn't fit into the {show_seconds(budget.compiling_s)} of "
+        f"--budget that they may take together ({gone})"
+    )
+
+
+def _is_needed(funnel: Funnel, variant: Variant) -> bool:
+    """True for a slow compilation that is to be had for nothing, or where nothing else is asked for."""
+    others = (v for v in funnel.record.variants if v.name != funnel.record.baseline and not v.trap)
+    return funnel.services.is_made(variant) or all(_compiles_long(v) for v in others)
 
 
 def _may_try(funnel: Funnel) -> bool:

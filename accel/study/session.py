@@ -260,11 +260,15 @@ class Session:
         refusal = missing.why_not(variant, record.facts, self.machine)
         if refusal is not None:
             raise refusal
-        cache_key = self._key(variant, context)
-        if cache_key is None or not workshop.has(variant, cache_key):
+        if not self._is_made(variant, workshop, context):
             self._confirm(context)
         seen = seen_before(record, context)
-        return workshop.prepare(variant, cache_key, seen, self._on_stage(variant.name), longest_s=longest_s)
+        cache_key, on_stage = self._key(variant, context), self._on_stage(variant.name)
+        return workshop.prepare(variant, cache_key, seen, on_stage, longest_s=longest_s)
+
+    def _is_made(self, variant: Variant, workshop: Workshop, context: Context) -> bool:
+        cache_key = self._key(variant, context)
+        return cache_key is not None and workshop.has(variant, cache_key)
 
     def _key(self, variant: Variant, context: Context) -> str | None:
         """Of an artefact in the cache; None where nothing can vouch for the model."""
@@ -292,6 +296,7 @@ class Session:
             patience_s=patience_s(record.budget_s, context.reference_s),
             reference_item_s=context.reference_s / max(1, len(context.reference_ids)),
             confirm=lambda: self._confirm(context),
+            is_made=lambda variant: self._is_made(variant, workshop, context),
             answers=self._answers(context, ids=context.reference_ids),
         )
         return Funnel(

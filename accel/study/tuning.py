@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from accel.analysis.conclusion import Row
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _USUAL = 32
-"""Beyond this, a size is tried only while the last doubling still gained something."""
+"""Beyond this, a size is tried only while the last step still gained something."""
+_STRIDE = 2
+"""Under `quick` every second size is tried, from screening's up, then those beside the best, and last the small ones,
+which matter to requests that arrive alone: the optimum is wide and time is short.
+"""
 _GAINS, _FALLS = 1.03, 0.97
 _OPENING_S = 2.0
 _TOO_SLOW = 1.1
@@ -109,56 +113,99 @@ def two_runs_s(funnel: Funnel) -> float:
     return sum(run.wall_s or 0.0 for run in runs if run is not None)
 
 
-def tune(funnel: Funnel, finalists: list[str]) -> None:
-    """The latency-against-batch curve of the baseline and the finalists: offline runs at each size."""
-    for name in (funnel.record.baseline, *finalists):
-        too_large = funnel.decisions.too_large.get(name, (math.inf, ""))[0]
-        missing = [s for s in funnel.sizes if s < too_large and f"tuning-{name}-batch-{s}" not in funnel.results]
-        if not missing or not funnel.budget.allows_tuning(funnel.profile, _OPENING_S):
+def to_tune(funnel: Funnel, finalists: list[str]) -> list[str]:
+    """The finalists, and who was the fastest in batches where the time carries another one: it may still be picked."""
+    if funnel.record.target not in ("batch", "both"):
+        return finalists
+    rate, _ = _speeds(funnel)
+    fastest = max(rate, key=lambda name: rate[name])
+    return finalists if fastest == funnel.record.baseline else [*dict.fromkeys([*finalists, fastest])]
+
+
+def tune(funnel: Funnel, names: list[str]) -> None:
+    """The latency-against-batch curve of the baseline and of those: offline runs at several sizes.
+
+    Each gets as much of the time as the others, or a slow original would leave nothing to who might replace it.
+    """
+    todo = [name for name in (funnel.record.baseline, *names) if next_size(funnel, name, funnel.sizes) is not None]
+    for number, name in enumerate(todo):
+        if not funnel.budget.allows_tuning(funnel.profile, _OPENING_S):
+            funnel.not_bought.append(f"batch sizes of `{name}`")
             continue
+        share_s = funnel.budget.tuning_left_s(funnel.profile) / (len(todo) - number)
+        until_s = funnel.budget.elapsed_s() + share_s
         funnel.progress.stage(f"{name}: batch sizes")
         try:
             with funnel.survives(name), funnel.live(name, "tuning") as live:
-                _tune_sizes(funnel, live, name)
+                _tune_sizes(funnel, live, name, until_s)
         except BudgetEnded as error:
             funnel.not_bought.append(f"more batch sizes of `{name}`: the budget ended while {error.doing}")
             return
 
 
-def _tune_sizes(funnel: Funnel, live: Live, name: str) -> None:
-    """Size after size until it falls twice, fails, or (where nobody named the sizes) gains nothing beyond 32."""
-    best, falling = 0.0, 0
-    for size in usable_sizes(funnel, name, live):
+def _tune_sizes(funnel: Funnel, live: Live, name: str, until_s: float) -> None:
+    usable = usable_sizes(funnel, name, live)
+    while (size := next_size(funnel, name, usable)) is not None:
+        turn = _tuning_turn(funnel, f"tuning-{name}-batch-{size}", name, size)
+        seconds = expected_s(funnel, fitted(funnel, turn, name), name)
+        if funnel.budget.elapsed_s() + seconds > until_s:
+            funnel.not_bought.append(f"batches of {size} and more of `{name}`")
+            return
+        _measure(funnel, live, turn)
+
+
+def next_size(funnel: Funnel, name: str, usable: Sequence[int]) -> int | None:
+    """The size to try next by what is measured so far; None once the curve is known well enough.
+
+    Under `quick` every second size upwards, those beside the best, then the small ones, else every size; all that the
+    user named.
+    """
+    too_large = funnel.decisions.too_large.get(name, (math.inf, ""))[0]
+    usable = [s for s in usable if s < too_large]
+    if funnel.profile.name != "quick" or funnel.sizes != SIZES:
+        return _next_up(funnel, name, usable)
+    coarse, known = usable[::_STRIDE], _screened_size(funnel, name)
+    screened = throughput(funnel, f"screening-{name}-batch")
+    following = _next_up(funnel, name, [s for s in coarse if s > known], screened)
+    if following is None and (best := best_size(funnel, name)) in usable:
+        at = usable.index(best)
+        beside = [s for s in (*usable[max(0, at - 1) : at], *usable[at + 1 : at + 2]) if s != known]
+        following = _next_up(funnel, name, beside)
+    small = (s for s in coarse if s < known and f"tuning-{name}-batch-{s}" not in funnel.results)
+    return next(small, None) if following is None else following
+
+
+def _next_up(funnel: Funnel, name: str, sizes: Sequence[int], best: float = 0.0) -> int | None:
+    """Up until it falls twice or (where nobody named the sizes) gains nothing beyond 32.
+
+    best: items/s of what was tried before.
+    """
+    falling = 0
+    for size in sizes:
         run_id = f"tuning-{name}-batch-{size}"
         if run_id not in funnel.results:
-            turn = _tuning_turn(funnel, run_id, name, size)
-            seconds = expected_s(funnel, fitted(funnel, turn, name), name)
-            if not funnel.budget.allows_tuning(funnel.profile, seconds):
-                funnel.not_bought.append(f"batches of {size} and more of `{name}`")
-                return
-            if not _measured(funnel, live, turn, best):
-                return
+            return size
         rate = throughput(funnel, run_id)
         falling = falling + 1 if rate < _FALLS * best else 0
         flat = rate < _GAINS * best
         best = max(best, rate)
         if falling >= 2 or (flat and size >= _USUAL and funnel.sizes == SIZES):
-            return
+            return None
+    return None
 
 
-def _measured(funnel: Funnel, live: Live, turn: Turn, best: float) -> bool:
-    """Time one size; False if it fails where smaller ones ran, which is no reason to give the variant up."""
+def _measure(funnel: Funnel, live: Live, turn: Turn) -> None:
+    """Time one size; failing where smaller ones ran is no reason to give the variant up."""
+    name = live.prepared.variant.name
     try:
         funnel.measure(live, turn)
     except BudgetEnded:
         raise
     except VariantError as error:
-        if best == 0:
+        ran = any(f"tuning-{name}-batch-{size}" in funnel.results for size in funnel.sizes)
+        if not ran and not 0 < _screened_size(funnel, name) < turn.trial:
             raise
-        name = live.prepared.variant.name
         funnel.decide(too_large=funnel.decisions.too_large | {name: (turn.trial, error.reason)})
-        return False
-    return True
 
 
 def usable_sizes(funnel: Funnel, name: str, live: Live) -> list[int]:
@@ -185,17 +232,24 @@ def _tuning_turn(funnel: Funnel, run_id: str, name: str, size: int) -> Turn:
 
 
 def best_size(funnel: Funnel, name: str) -> int:
-    """The batch size with the highest throughput; a smaller one that comes within 2 % is preferred."""
+    """The batch size with the highest throughput, screening's among them; a smaller one within 2 % is preferred."""
     rates = {
         s: throughput(funnel, f"tuning-{name}-batch-{s}")
         for s in funnel.sizes
         if f"tuning-{name}-batch-{s}" in funnel.results
     }
-    if not rates:
-        screened = funnel.results.get(f"screening-{name}-batch")
-        fields = screened.batching.fields if screened and screened.batching else {}
-        return int(fields.get("size", SCREEN_SIZE))
-    return min(s for s, rate in rates.items() if rate >= 0.98 * max(rates.values()))
+    size = _screened_size(funnel, name)
+    if size and size not in rates and (not rates or size in funnel.sizes):
+        rates[size] = throughput(funnel, f"screening-{name}-batch")
+    return min((s for s, rate in rates.items() if rate >= 0.98 * max(rates.values())), default=SCREEN_SIZE)
+
+
+def _screened_size(funnel: Funnel, name: str) -> int:
+    """The batch size that screening ran at; 0 if it ran none."""
+    screened = funnel.results.get(f"screening-{name}-batch")
+    if screened is None:
+        return 0
+    return int(screened.batching.fields.get("size", SCREEN_SIZE)) if screened.batching else SCREEN_SIZE
 
 
 def _may_win(row: Row) -> bool:

@@ -17,6 +17,7 @@ from accel.recipe import Variant
 from accel.result import write_atomically
 from accel.study import cache
 from accel.study.artefacts import find_prepared, remember
+from accel.study.beginning import Changed
 from accel.study.budget import BudgetEnded
 from accel.study.missing import NotTried, why_not
 from benchmarks.compression.rows import Cell, Outcome, keep, load
@@ -111,6 +112,8 @@ class Bench(Subject):
                 remember(self.root, prepared)
         except AccelError as error:
             return _why(error, "failed", longest_s)
+        except Changed:
+            raise SystemExit(f"{self.root} was begun with another model or other samples: delete that folder") from None
         begun = time.perf_counter()
         try:
             ready = self._compared(prepared)

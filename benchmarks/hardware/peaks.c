@@ -5,11 +5,13 @@
 // A kind that the processor has no instruction for prints 0. Compile: cc -O3 -march=native
 // -mprefer-vector-width=512 (x86) -ffp-contract=fast -pthread.
 
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -131,7 +133,10 @@ static double some(const vi *data, long times) {
 static void *worker(void *rate) {
     vi *data = NULL;
     if (bytes) {
-        if (posix_memalign((void **)&data, 4096, bytes)) exit(2);
+        if (posix_memalign((void **)&data, 2 << 20, bytes)) exit(2);
+#if defined(MADV_HUGEPAGE)
+        madvise(data, bytes, MADV_HUGEPAGE); // small pages would measure how fast addresses are translated
+#endif
         memset(data, 1, bytes);
     }
     long times = 1;

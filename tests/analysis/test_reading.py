@@ -297,6 +297,26 @@ def test_what_was_only_screened_cannot_overtake_what_was_raced(tmp_path: Path) -
     assert found.batch.keeps_baseline
 
 
+@pytest.mark.parametrize(("item_s", "verdict"), [(0.75e-3, "INCONCLUSIVE"), (0.25e-3, "FASTER")])
+def test_who_was_not_tuned_has_to_beat_the_originals_best(tmp_path: Path, item_s: float, verdict: str) -> None:
+    # Batches carry the original: 8 items take 9 ms, 32 take 12 ms. At 8, where both were screened, both are faster.
+    base = msgspec.structs.replace(BASELINE, fixed_s=8e-3, item_s=0.125e-3)
+    record = synthetic_study(
+        tmp_path, blocks=1, confirmations=0, online=False, baseline=base, variants=[made("late", item_s)]
+    )
+    results = [r for r in results_of(tmp_path) if r.variant.name != "late" or r.phase == "screening"]
+    found = conclude(record, results, tmp_path / "runs")
+    row, original = found.row("late"), found.row("original")
+    assert row.speedup_batch is not None
+    assert row.throughput is not None
+    assert row.speedup_batch.verdict == verdict
+    best = max(rate.value for rate in original.throughput_by_size.values())
+    assert row.speedup_batch.ratio.value == pytest.approx(row.throughput.value / best, rel=0.05)
+    assert found.batch is not None
+    assert found.batch.keeps_baseline == (verdict != "FASTER")
+    assert ("batch size was not looked for" in row.speedup_batch.reason) == (verdict != "FASTER")
+
+
 def test_a_study_with_nothing_in_it_still_reads(tmp_path: Path) -> None:
     record = synthetic_study(tmp_path, blocks=0)
     found = conclude(record, [], tmp_path / "runs")

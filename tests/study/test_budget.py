@@ -72,7 +72,8 @@ def test_screening_ends_before_it_starves_the_comparison() -> None:
 
 def test_slow_compilers_together_take_a_fifth() -> None:
     budget = Budget(300.0, now=Watch())
-    assert budget.allows_compiling([]), "nobody knows how long the first takes"
+    assert budget.allows_compiling([]), "one takes half a minute at least"
+    assert not Budget(140.0, now=Watch()).allows_compiling([])
     assert budget.allows_compiling([30.0])
     assert not budget.allows_compiling([31.0])
     assert budget.allows_compiling([15.0, 20.0])

@@ -19,16 +19,26 @@ from accel.measurement.peaks import Peak, Peaks
 from accel.measurement.rounds import Work
 from accel.study import peaks, peaks_child
 from accel.study.budget import Budget
+from accel.study.peaks_child import Opening, Way
 from tests.analysis.test_roofline import cost
 from tests.report import example
 from tests.small_models import machine
 
 
-def work(name: str, seconds: float, clock: list[float]) -> Work:
+def work(name: str, seconds: float, clock: list[float]) -> Way:
     def run(times: int) -> None:
         clock[0] += seconds * times
 
-    return Work(run=run, amount=1e9, source=name)
+    return way(Work(run=run, amount=1e9, source=name))
+
+
+def way(one: Work) -> Way:
+    return Way(work=one, again=lambda: contextlib.nullcontext(one))
+
+
+def peak_of(found: tuple[Peak, Opening] | str) -> Peak:
+    assert not isinstance(found, str)
+    return found[0]
 
 
 @pytest.fixture
@@ -46,8 +56,7 @@ often_of, rates_of = peaks_child.often, peaks_child.rates
 
 def test_the_fastest_way_is_measured_afresh_and_named(clock: list[float]) -> None:
     ways = [work("slow", 2e-3, clock), work("fast", 1e-3, clock), work("middle", 1.5e-3, clock)]
-    found = peaks_child.best(iter(ways), "fp32", 2, 60.0)
-    assert isinstance(found, Peak)
+    found = peak_of(peaks_child.best(iter(ways), "fp32", 2, 60.0))
     assert (found.source, found.threads, found.n) == ("fast", 2, 15)
     assert found.value == pytest.approx(1e12)
     assert found.low <= found.value <= found.high
@@ -71,8 +80,7 @@ def test_a_way_that_is_not_the_last_still_runs_when_it_was_the_fastest(monkeypat
     monkeypatch.setattr(peaks_child, "_installed", tuple)
     monkeypatch.setattr(peaks_child, "often", lambda work, s: work.run(1) or 1)
     monkeypatch.setattr(peaks_child, "rates", lambda w, t, r, u=0: [w.run(t) or w.amount] * r)
-    found = peaks_child._peak("fp32", 2, 60.0, {})
-    assert isinstance(found, Peak)
+    found = peak_of(peaks_child._peak("fp32", 2, 60.0, {}))
     assert found.source == str(products.SIZES[0])
     assert sorted(closed) == sorted(products.SIZES)
 
@@ -84,8 +92,7 @@ def test_no_way_is_a_reason_and_a_broken_one_is_passed_over(clock: list[float]) 
         yield work("good", 1e-3, clock)
         raise RuntimeError("no kernel")
 
-    found = peaks_child.best(breaks(), "bf16", 1, 60.0)
-    assert isinstance(found, Peak)
+    found = peak_of(peaks_child.best(breaks(), "bf16", 1, 60.0))
     assert found.source == "good"
 
 
@@ -97,9 +104,34 @@ def test_a_lucky_look_does_not_make_a_peak(clock: list[float]) -> None:
         calls[0] += 1
         clock[0] += (1e-4 if calls[0] < 12 else 1e-2) * times
 
-    found = peaks_child.best(iter([Work(run=run, amount=1e6, source="lucky")]), "int8", 1, 600.0)
-    assert isinstance(found, Peak)
+    lucky = way(Work(run=run, amount=1e6, source="lucky"))
+    found = peak_of(peaks_child.best(iter([lucky]), "int8", 1, 600.0))
     assert found.value < 5e9
+
+
+def test_the_best_pass_counts(clock: list[float]) -> None:
+    """Planted: a second in which the machine does half of what it can, while the first pass lasts."""
+
+    def run(times: int) -> None:
+        clock[0] += (2e-3 if clock[0] < 5.0 else 1e-3) * times
+
+    first = peaks_child.best(iter([way(Work(run=run, amount=1e9, source="it"))]), "fp32", 1, 1.0)
+    assert peak_of(first).value == pytest.approx(0.5e12)
+    assert not isinstance(first, str)
+    clock[0] = 6.0
+    (best,) = peaks_child._later([first], end=60.0)
+    assert best.value == pytest.approx(1e12)
+    assert best.low <= best.value <= best.high
+    clock[0] = 61.0
+    assert peaks_child._later([first], end=60.0) == [first[0]]
+
+
+def test_a_later_pass_that_breaks_takes_nothing_away(clock: list[float]) -> None:
+    def gone() -> Any:
+        raise RuntimeError("the library is out of threads")
+
+    peak = peak_of(peaks_child.best(iter([work("it", 1e-3, clock)]), "fp32", 1, 1.0))
+    assert peaks_child._later([(peak, gone)], end=60.0) == [peak]
 
 
 def test_without_the_instructions_bf16_is_not_emulated() -> None:

@@ -22,14 +22,22 @@ def quick_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(screening, "look_s", lambda funnel: 5.0)
 
 
-def study(total_s: float, *, elapsed_s: float = 0.0, **set_ups: SetUp) -> Any:
-    """A study in the middle of its first looks; set_ups: of who was looked at."""
+def study(
+    total_s: float,
+    *,
+    elapsed_s: float = 0.0,
+    made: tuple[str, ...] = (),
+    names: tuple[str, ...] = NAMES,
+    **set_ups: SetUp,
+) -> Any:
+    """A study in the middle of its first looks; set_ups: of who was looked at; made: whose artefact is there."""
     results = {
         f"screening-{name}-latency": SimpleNamespace(set_up=set_up, role="candidate")
         for name, set_up in set_ups.items()
     }
     return SimpleNamespace(
-        record=SimpleNamespace(variants=[Variant(name=name, backend=Named(name)) for name in NAMES]),
+        record=SimpleNamespace(baseline="eager", variants=[Variant(name=name, backend=Named(name)) for name in names]),
+        services=SimpleNamespace(is_made=lambda variant: variant.name in made),
         results=results,
         decisions=SimpleNamespace(blocks=None),
         profile=profile("quick"),
@@ -53,6 +61,21 @@ def test_a_second_slow_compilation_has_to_fit_beside_the_first() -> None:
     assert "41 s are gone" in told
     assert "--budget" in told
     assert why_not(study(300.0, inductor=made), "onnxruntime") == "", "who compiles nothing is tried all the same"
+
+
+def test_a_short_study_tries_no_slow_compilation() -> None:
+    told = why_not(study(97.0), "inductor")
+    assert "a slow compilation doesn't fit into the 19.4 s of --budget" in told
+    assert "one takes 30 s or more" in told
+
+
+def test_a_short_study_tries_what_is_made_already() -> None:
+    assert why_not(study(97.0, made=("inductor",)), "inductor") == ""
+    assert why_not(study(97.0, made=("inductor",)), "aot_inductor") != ""
+
+
+def test_a_short_study_tries_what_alone_was_asked_for() -> None:
+    assert why_not(study(97.0, names=("eager", "inductor")), "inductor") == ""
 
 
 def test_what_came_from_the_cache_took_nothing() -> None:

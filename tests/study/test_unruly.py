@@ -18,6 +18,7 @@ from accel import plugins
 from accel.analysis.conclusion import Row
 from accel.errors import VariantError
 from accel.study import lengths, session, tuning
+from accel.study.budget import Budget
 from accel.study.decisions import Decisions
 from accel.study.live import Turn
 from accel.study.profiles import PROFILES
@@ -125,7 +126,7 @@ class FakeFunnel:
         self.sizes = (1, 2, 4, 8, 16, 32)
         self.results: dict[str, object] = {}
         self.decisions = Decisions()
-        self.budget = SimpleNamespace(allows_tuning=lambda profile, seconds: True, total_s=300.0)
+        self.budget = Budget(300.0)
         self.profile = PROFILES["quick"]
         self.not_bought: list[str] = []
         self.item_s = {"base": 0.001}

@@ -88,8 +88,8 @@ class EatsMemory(_Unruly, frozen=True, kw_only=True):
 
     def act(self, engine: _Engine, inputs: Any) -> None:
         held = []
-        for _ in range(1000):
-            held.append(b"x" * 20_000_000)
+        for _ in range(200):
+            held.append(b"x" * 60_000_000)
             time.sleep(0.02)
 
 

@@ -127,7 +127,6 @@ def _set_up(row: Row, record: StudyRecord) -> Iterator[Finding]:
     s = row.set_up
     if s is None:
         return
-    made = sum(v for v in (s.export_s, s.compress_s, s.compile_s) if v is not None)
     first = sum(v for v in (s.import_s, s.open_s, s.first_run_s) if v is not None)
     if first >= 10:
         yield Finding(
@@ -135,9 +134,9 @@ def _set_up(row: Row, record: StudyRecord) -> Iterator[Finding]:
             why="Every restart and every new instance pays that; keep a process warm.",
             weight=45,
         )
-    if made >= 60:
+    if s.made_s >= 60:
         yield Finding(
-            what=f"Making `{row.name}` takes {show_seconds(made)}.",
+            what=f"Making `{row.name}` takes {show_seconds(s.made_s)}.",
             why="It is paid once a model: the artefact is saved with the winner.",
             weight=20,
         )
