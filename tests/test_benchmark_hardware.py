@@ -310,7 +310,8 @@ def tried(name: str, rates: dict[int, float], *, quality: Quality | None = PASSE
         for size, rate in rates.items()
     )
     alone = Run(target="latency", block=0, role="candidate", value=wait_s, level="valid")
-    return Tried(cell=cell(name, variant=name, runs=(alone, *found), quality=quality), made_s=10.0, took_s=5.0)
+    measured = cell(name, variant=name, runs=(alone, *found), quality=quality)
+    return Tried(cell=measured, seconds=3.0, made_s=10.0, took_s=5.0)
 
 
 def test_the_grids_best_keeps_the_guard() -> None:
@@ -409,11 +410,11 @@ def test_the_share_is_of_measuring_and_of_everything() -> None:
     """20 configurations at 10 s of making and 5 s of measuring: 200 s and 100 s, and 4 sizes each: 80 cells."""
     one = msgspec.structs.replace(regret(duel(1.0), study_s=12.0), made_s=60.0)
     text = "\n".join(regret_part.regrets([one]))
-    assert "| MiniLM | 80 | 0 | 100 s | 12 s | 12 % | yes | 200 s, 60 s | 24 % |" in text
+    assert "| MiniLM | 80 of 3 s | 0 | 100 s | 12 s | 12 % | yes | 200 s, 60 s | 24 % |" in text
     assert "At most 15 % of the grid's time: 1 of 1 studies." in text
     assert "| 100 s | 30 s | 30 % | **no** |" in "\n".join(regret_part.regrets([regret(duel(1.0), study_s=30.0)]))
     few = "\n".join(regret_part.regrets([regret(duel(1.0), configurations=10)]))
-    assert "| 40 (fewer than 60) |" in few
+    assert "| 40 (fewer than 60) of 3 s |" in few
 
 
 def test_an_artefact_that_several_configurations_share_is_made_once() -> None:
@@ -437,6 +438,10 @@ def test_grids_are_large_enough_and_nothing_is_there_twice() -> None:
     able = [v for v, _ in grid.configurations(2, baseline, images=True)]
     plain = [v for v in able if not v.compression and v.backend.name == "onnxruntime"]
     assert (1 + len(plain)) * len(grid.sizes_of("tabular")) >= grid.LEAST
+    crossed = [v for v, _ in grid.configurations(2, baseline, images=False, crossed="onnxruntime")]
+    assert len({v.name for v in crossed}) == len(crossed)
+    both_knobs = {"spinning": False, "optimization": "basic"}
+    assert [v.instances for v in crossed if v.backend.fields == both_knobs] == [1, 2]
     both = [v for v in able if v.backend.name in ("onnxruntime", "openvino")]
     assert len(both) * len(grid.sizes_of("ocr")) >= grid.LEAST
 

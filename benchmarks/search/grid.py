@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from accel.study.screening import allowed
 from benchmarks.compression.bench import Bench
 from benchmarks.compression.rows import Cell, Run
 from benchmarks.compression.sittings import as_run
-from benchmarks.knobs.ways import BACKENDS, DEFAULT, KNOBS, same, variant_of, variants
+from benchmarks.knobs.ways import BACKENDS, DEFAULT, KNOBS, Knob, same, variant_of, variants
 from benchmarks.search.rows import Tried
 
 MODELS = ("digits", "minilm", "ocr", "tabular", "resnet50", "bert_base")
@@ -48,19 +49,41 @@ COMPRESSIONS: dict[str, tuple[tuple[Named, ...], ...]] = {
 """By backend, beside none."""
 LEFT_OUT = ("max-autotune",)
 """Knobs that the grid does without: this one takes minutes to make."""
-SECONDS = 1.0
+CROSSED = {"tabular": "onnxruntime"}
+"""Where only one backend beside the original's takes a model, its knobs are also tried two at a time."""
+SECONDS = 3.0
+"""Of one cell: what `--profile shared` gives a run, since a grid's best is to be believed."""
 _WARM_CALLS, _WARM_S = 2, 0.3
 _LEAST_CALLS = 3
 
 
-def configurations(cores: int, baseline: Variant, *, images: bool) -> list[tuple[Variant, str]]:
-    """(variant, label) of every configuration, the baseline first; nothing is there twice."""
+def configurations(cores: int, baseline: Variant, *, images: bool, crossed: str = "") -> list[tuple[Variant, str]]:
+    """(variant, label) of every configuration, the baseline first; nothing is there twice.
+
+    crossed: a backend whose knobs are also tried two at a time, and each of all those with two instances.
+    """
     found: dict[str, tuple[Variant, str]] = {baseline.name: (baseline, "baseline")}
     for backend in BACKENDS:
         for variant, label in _of_backend(backend, cores, images=images):
             if not same(variant, baseline):
                 found.setdefault(variant.name, (variant, label))
+    for variant, label in _crossed(crossed, cores) if crossed else ():
+        found.setdefault(variant.name, (variant, label))
     return list(found.values())
+
+
+def _crossed(backend: str, cores: int) -> Iterator[tuple[Variant, str]]:
+    single = [knob for knob in KNOBS[backend] if knob.fields]
+    pairs = [
+        Knob(label=f"{one.label}, {two.label}", fields=one.fields | two.fields)
+        for one, two in combinations(single, 2)
+        if not one.fields.keys() & two.fields.keys()
+    ]
+    for knob in (*single, *pairs):
+        variant = variant_of(backend, knob, cores)
+        yield variant, knob.label
+        for pair in derived(variant, cores):
+            yield pair, f"{knob.label}, {pair.instances} instances"
 
 
 def _of_backend(backend: str, cores: int, *, images: bool) -> Iterator[tuple[Variant, str]]:
@@ -90,14 +113,15 @@ def tried_path(bench: Bench, variant: str) -> Path:
     return bench.root / "grid" / f"{variant}.json"
 
 
-def kept(bench: Bench, cell: Cell, sizes: Sequence[int]) -> Tried | None:
-    """What is on disk of a configuration, if it is of this artefact and these sizes."""
+def kept(bench: Bench, cell: Cell, sizes: Sequence[int], seconds: float = 0.0) -> Tried | None:
+    """What is on disk of a configuration, if it is of this artefact and these sizes and was timed for so long."""
     try:
         tried = msgspec.json.decode(tried_path(bench, cell.variant).read_bytes(), type=Tried)
     except (OSError, msgspec.DecodeError):
         return None
     timed = {run.size for run in tried.cell.runs if run.target == "batch"}
     good = tried.cell.key == cell.key and (bool(tried.cell.failed_runs) or set(sizes) <= timed)
+    good = good and tried.seconds >= seconds
     return tried if good else None
 
 
@@ -117,7 +141,8 @@ def measure(bench: Bench, cell: Cell, sizes: Sequence[int], seconds: float = SEC
         done = msgspec.structs.replace(cell, runs=(), failed_runs=error.reason)
     except AccelError as error:
         done = msgspec.structs.replace(cell, runs=(), failed_runs=str(error))
-    tried = Tried(cell=done, made_s=ready.prepared.set_up.made_s, took_s=time.perf_counter() - begun)
+    took_s = time.perf_counter() - begun
+    tried = Tried(cell=done, seconds=seconds, made_s=ready.prepared.set_up.made_s, took_s=took_s)
     path = tried_path(bench, cell.variant)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, msgspec.json.encode(tried))

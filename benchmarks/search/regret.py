@@ -73,7 +73,8 @@ class Advice:
         record = self.bench.record
         baseline = next(v for v in record.variants if v.name == record.baseline)
         images = any(len(tensor.shape) == 4 for tensor in record.signature.inputs)
-        return grid.configurations(usable_cores(), baseline, images=images)
+        crossed = grid.CROSSED.get(self.model, "")
+        return grid.configurations(usable_cores(), baseline, images=images, crossed=crossed)
 
     def prepare(self, *, longest_s: float, until_s: float, backends: Sequence[str], again: bool = False) -> None:
         """Every artefact of the grid, or of some backends, and the reference answers to the fresh samples."""
@@ -118,7 +119,7 @@ class Advice:
     def _gridded(self, clock: Clock) -> bool:
         evaluation = len(self.bench.context.reference_ids)
         ready = [c for c in self.cells() if c.outcome == "ready"]
-        missing = [c for c in ready if grid.kept(self.bench, c, self.sizes) is None]
+        missing = [c for c in ready if grid.kept(self.bench, c, self.sizes, self.seconds) is None]
         times = [grid.expected_s(c, self.sizes, evaluation, self.seconds) for c in missing]
         say(f"{self.model}: {len(missing)} of {len(ready)} configurations to go, about {sum(times):.0f} s")
         for cell, expected in zip(missing, times, strict=True):

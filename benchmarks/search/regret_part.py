@@ -20,8 +20,9 @@ _ABOUT = (
     "best cell whose outputs don't fail, both measured afresh by turns, each run in a fresh process; at least "
     f"{WITHIN} was wanted. In batches the pick is the study's answer, one at a time its fastest row of those it looked "
     "at closely. *Fresh samples*: the guard on samples that neither study nor grid has seen. *Measuring*: opening, the "
-    "guard and every cell of the grid; of the study everything but its confirmations. *Making*: the seconds that the "
-    f"artefacts took when they were made, which lay in the cache for both. At most {100 * SHARE:.0f} % was wanted."
+    "guard and every cell of the grid, each once for at least the seconds that stand there; of the study everything "
+    "but its confirmations. *Making*: the seconds that the artefacts took when they were made, which lay in the cache "
+    f"for both. At most {100 * SHARE:.0f} % was wanted."
 )
 
 
@@ -77,6 +78,7 @@ def _time_row(one: Regret) -> list[str]:
     failed = sum(bool(t.cell.failed_runs) for t in one.grid)
     count = cells(one)
     counted = str(count) if count >= LEAST else f"{count} (fewer than {LEAST})"
+    counted += f" of {min(t.seconds for t in one.grid):g} s" if one.grid else ""
     row = [words.title(one.model), counted, str(failed), f"{measuring_s(one):.0f} s"]
     share, whole = share_of(one), share_of(one, making=True)
     if one.study_s is None or share is None or whole is None:

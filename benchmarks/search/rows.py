@@ -12,11 +12,13 @@ from benchmarks.compression.rows import Cell, Timed
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
     """One configuration of the grid: its runs by batch size are its cells; `technique` of the cell is its knob.
 
-    made_s: what making its artefact took, 0 where another configuration's artefact serves. took_s: opening it,
-    answering every sample of the evaluation for the guard, and timing it at every size.
+    seconds: how long each cell was timed, at least. made_s: what making its artefact took, 0 where another
+    configuration's artefact serves. took_s: opening it, answering every sample of the evaluation for the guard, and
+    timing it at every size.
     """
 
     cell: Cell
+    seconds: float
     made_s: float
     took_s: float
 
