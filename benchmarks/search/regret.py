@@ -25,7 +25,6 @@ from accel.errors import AccelError
 from accel.measurement.cgroup import usable_cores
 from accel.recipe import Variant
 from accel.result import Quality
-from accel.study.profiles import profile
 from accel.units import seconds as parse_seconds
 from benchmarks.batching.rows import Where
 from benchmarks.compression.bench import Bench
@@ -110,11 +109,10 @@ class Advice:
         return all(done)
 
     def _budget_s(self) -> float:
-        """What was asked for, or its share of the time that measuring the grid took, confirmations on top."""
+        """What was asked for, or its share of the time that measuring the grid took."""
         if self.budget is not None:
             return parse_seconds(self.budget, "--budget")
-        measuring_s = sum(tried.took_s for tried in self.tried())
-        return max(LEAST_S, SHARE * measuring_s / (1 - profile("quick").confirming_share))
+        return max(LEAST_S, SHARE * sum(tried.took_s for tried in self.tried()))
 
     def _gridded(self, clock: Clock) -> bool:
         evaluation = len(self.bench.context.reference_ids)
