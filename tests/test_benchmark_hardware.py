@@ -29,6 +29,7 @@ from benchmarks.knobs.rows import Contest, Knobs, Rivals
 from benchmarks.peers import rival, runtimes, runtimes_part
 from benchmarks.race import Race, Side, go_on, runs_of
 from benchmarks.search import fresh, grid, picks, regret_part
+from benchmarks.search.regret import kept_grids
 from benchmarks.search.rows import Duel, Pick, Regret, Tried
 from benchmarks.search.second_part import second
 
@@ -428,6 +429,14 @@ def test_a_race_that_was_not_run_says_so() -> None:
     assert "| not measured |  | passes |" in "\n".join(regret_part.regrets([regret(unrun)]))
 
 
+def test_a_kept_grid_serves_on_a_processor_of_the_same_kind_alone(tmp_path: Path) -> None:
+    elsewhere = regret(duel(1.0))
+    here = msgspec.structs.replace(elsewhere, model="digits", where=Where.here())
+    for one in (elsewhere, here):
+        write(one, f"search-{one.model}", tmp_path)
+    assert kept_grids(tmp_path) == {"digits": here.grid}
+
+
 def test_grids_are_large_enough_and_nothing_is_there_twice() -> None:
     baseline = Variant(name="eager", backend=Named("eager"))
     for model in ("digits", "minilm", "resnet50", "bert_base"):
@@ -504,6 +513,8 @@ def test_everything_in_the_folder_is_on_the_page(tmp_path: Path) -> None:
     write(regret(duel(1.0)), "search-minilm", tmp_path)
     (tmp_path / "quota.json").write_text(json.dumps({"other": "people's"}))
     text = page.markdown(tmp_path)
+    assert "- Under a quota: MiniLM; ResNet-50." in text
+    assert "- Beside other runtimes: ResNet-50; BERT-base, 128 tokens." in text
     for expected in ("## Backends and knobs", "## Against other runtimes", "## The pick against a full grid"):
         assert expected in text
     assert "Measured on A processor, 2 cores (`0123`), 2023-11-14." in text

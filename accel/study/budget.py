@@ -7,6 +7,7 @@ cut at the last moment from which the study can still be closed within 10 % or 1
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
@@ -15,6 +16,8 @@ from accel.errors import VariantError
 from accel.study.profiles import Profile
 
 Step = Literal["block", "pair", "trial", "probe"]
+SPEAKS = 3
+"""From so many pairs on a phase is compared; see `analysis/race.py`."""
 _COMPILING_SHARE = 0.2
 COMPILES_S = 30.0
 """What a compiler that takes long takes at least, as far as is known: torch.compile on two cores 35 s to minutes."""
@@ -56,6 +59,7 @@ class Budget:
         self._start = now() - spent_s
         self._end_s = max(total_s, spent_s)
         self._took: dict[Step, list[float]] = {}
+        self._within_s = math.inf
 
     @property
     def grace_s(self) -> float:
@@ -74,7 +78,17 @@ class Budget:
 
     def cut_s(self) -> float:
         """Seconds until whatever runs is cut: the last moment from which closing still ends within the grace."""
-        return max(0.0, self._end_s + self.grace_s - self.wrap_up_s - self.elapsed_s())
+        latest_s = min(self._end_s + self.grace_s - self.wrap_up_s, self._within_s)
+        return max(0.0, latest_s - self.elapsed_s())
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """What runs inside is cut after `seconds`, as it is when the budget ends."""
+        before, self._within_s = self._within_s, min(self._within_s, self.elapsed_s() + seconds)
+        try:
+            yield
+        finally:
+            self._within_s = before
 
     def keep_for_closing(self, seconds: float) -> None:
         """Closing the study will take about this long: reading its results, keeping its winners, writing its page."""
@@ -134,11 +148,13 @@ class Budget:
     def allows_block(self, block: int, profile: Profile, seconds: float = 0.0) -> bool:
         """True if one more block, expected to take `seconds`, fits before the shares of search and confirmation.
 
-        The first one may use the grace: without it there is no answer at all.
+        The first one may use the grace: without it there is no answer at all. The second is begun only if the third
+        fits as well: two pairs show nothing, and their time buys confirmations.
         """
         if block == 0:
             return self.cut_s() >= seconds
-        return self.fits(self.usual_s("block", seconds), kept_s=self.kept_s(profile))
+        wanted = max(1, min(SPEAKS, profile.blocks) - block)
+        return self.fits(wanted * self.usual_s("block", seconds), kept_s=self.kept_s(profile))
 
     def allows_rest(self, seconds: float) -> bool:
         """True if the rest of what an earlier attempt began can be finished; half a block is half a comparison."""
@@ -168,14 +184,17 @@ class Budget:
 
     # --- lengths -----------------------------------------------------------------------------------------------
 
-    def finalists(self, profile: Profile, seen_s: float = 0.0) -> int:
+    def finalists(self, profile: Profile, seen_s: float = 0.0, *, least: int = 2) -> int:
         """How many finalists the remaining time carries through all blocks, at least one.
 
-        `seen_s`: what two closed runs of the baseline took, which is more for a slow model.
+        Up to `least` also where it carries them through as many blocks as a comparison needs: who is fastest in batches
+        is often not who is fastest one at a time. `seen_s`: what two closed runs of the baseline took, which is more
+        for a slow model.
         """
         available = self.left_s() - self.kept_s(profile) - 0.05 * self.total_s
-        entrants = available / (profile.blocks * turn_s(profile, seen_s, online=not profile.search_share))
-        return int(min(profile.finalists, max(1, entrants - 2)))
+        turns = available / turn_s(profile, seen_s, online=not profile.search_share)
+        through_all, through_few = (turns / blocks - 2 for blocks in (profile.blocks, min(SPEAKS, profile.blocks)))
+        return int(min(profile.finalists, max(1, through_all, min(least, through_few))))
 
     def server_s(self, profile: Profile, requests: int, rate: float) -> float:
         """Length of a server trial at `rate`: long enough for `requests`, within what the profile allows."""

@@ -61,7 +61,7 @@ def with_instances(funnel: Funnel, finalists: list[str]) -> list[str]:
     best = _best(funnel, names)
     if best is None:
         return finalists
-    most = funnel.budget.finalists(funnel.profile, two_runs_s(funnel))
+    most = funnel.budget.finalists(funnel.profile, two_runs_s(funnel), least=len(finalists) + 1)
     if len(finalists) < most:
         return [*finalists, best]
     if len(finalists) >= 3:

@@ -300,7 +300,8 @@ def _placed(funnel: Funnel, chosen: list[str], one: Turned) -> list[str]:
     better_all_round = all(gain(ratios) >= _AS_GOOD for ratios in gains(funnel, name, parent).values())
     if parent in chosen and better_all_round:
         return [name if other == parent else other for other in chosen]
-    if len(chosen) < funnel.budget.finalists(funnel.profile, two_runs_s(funnel)):
+    most = funnel.budget.finalists(funnel.profile, two_runs_s(funnel), least=len(chosen) + 1)
+    if len(chosen) < most:
         return [*chosen, name]
     if len(chosen) >= 3:
         funnel.not_bought.append(f"a comparison of `{chosen[-1]}` in blocks: `{name}` looked better")

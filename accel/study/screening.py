@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import Role
 from accel.study.answers import Answered, agree, find, keep
-from accel.study.budget import COMPILES_S, BudgetEnded
+from accel.study.budget import COMPILES_S, NOT_BOUGHT, BudgetEnded
 from accel.study.lengths import expected_s, fitted
 from accel.study.live import Live, Target, Turn
 from accel.study.prepare import Prepared
@@ -53,7 +54,8 @@ def look_at(funnel: Funnel, variant: Variant) -> None:
     """Prepare, check, score and time one; raises BudgetEnded only where not even the baseline was timed."""
     is_baseline = variant.name == funnel.record.baseline
     try:
-        _screen_one(funnel, variant, "baseline" if is_baseline else "candidate")
+        with funnel.budget.within(_longest_s(funnel, variant)):
+            _screen_one(funnel, variant, "baseline" if is_baseline else "candidate")
     except BudgetEnded as error:
         if is_baseline and not funnel.baseline_ok():
             raise
@@ -74,10 +76,21 @@ def _why_not(funnel: Funnel, variant: Variant) -> str:
     )
 
 
+def _longest_s(funnel: Funnel, variant: Variant) -> float:
+    """When a first look is cut: a slow compilation that turns out slower yet, with what is left of their share."""
+    if variant.name == funnel.record.baseline or not _compiles_long(variant) or _all_compile_long(funnel):
+        return math.inf
+    return max(COMPILES_S, funnel.budget.compiling_s - sum(_compiled_s(funnel)))
+
+
 def _is_needed(funnel: Funnel, variant: Variant) -> bool:
     """True for a slow compilation that is to be had for nothing, or where nothing else is asked for."""
+    return funnel.services.is_made(variant) or _all_compile_long(funnel)
+
+
+def _all_compile_long(funnel: Funnel) -> bool:
     others = (v for v in funnel.record.variants if v.name != funnel.record.baseline and not v.trap)
-    return funnel.services.is_made(variant) or all(_compiles_long(v) for v in others)
+    return all(_compiles_long(v) for v in others)
 
 
 def _may_try(funnel: Funnel) -> bool:
@@ -95,9 +108,19 @@ def _compiles_long(variant: Variant) -> bool:
 
 
 def _compiled_s(funnel: Funnel) -> list[float]:
-    """What this study's slow compilations took so far; what came from the cache took nothing."""
-    found = (funnel.results.get(f"screening-{v.name}-latency") for v in funnel.record.variants if _compiles_long(v))
-    return [r.set_up.made_s for r in found if r is not None and r.set_up is not None and not r.set_up.cached]
+    """What this study's slow compilations took so far, opening included, since some compile again then.
+
+    Making what came from the cache took nothing; one that was cut took all of their share.
+    """
+    names = [v.name for v in funnel.record.variants if _compiles_long(v) and v.name != funnel.record.baseline]
+    timed = (funnel.results.get(f"screening-{name}-latency") for name in names)
+    cut = [r for name in names if (r := funnel.results.get(f"screening-{name}")) is not None and r.status == "skipped"]
+    took_s = [
+        (0.0 if s.cached else s.made_s) + (s.start_s or 0.0)
+        for r in timed
+        if r is not None and (s := r.set_up) is not None
+    ]
+    return [*took_s, *(funnel.budget.compiling_s for r in cut if r.reason.startswith(NOT_BOUGHT))]
 
 
 def look_s(funnel: Funnel) -> float:

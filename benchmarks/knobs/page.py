@@ -11,13 +11,17 @@ from pathlib import Path
 
 from benchmarks.batching.page import measured_on, write_page
 from benchmarks.compression.rows import read
+from benchmarks.compression.words import title
+from benchmarks.hardware import quota
 from benchmarks.hardware.peaks_part import peaks
 from benchmarks.hardware.quota_part import quotas
 from benchmarks.hardware.rows import Quota
 from benchmarks.knobs.knobs_part import knobs
 from benchmarks.knobs.rows import FOLDER, Knobs, Rivals
 from benchmarks.knobs.ways import MODELS
+from benchmarks.peers import runtimes
 from benchmarks.peers.runtimes_part import rivals
+from benchmarks.search import grid
 from benchmarks.search.regret_part import regrets
 from benchmarks.search.rows import Regret
 from benchmarks.search.second_part import second
@@ -40,7 +44,24 @@ def markdown(folder: Path) -> str:
     where = measured_on(record.where for records in every for record in records)
     parts = ["# Hardware", _INTRODUCTION, *where, *knobs(listed), *rivals(met), *regrets(searched), *quotas(halved)]
     parts += [*second(folder / "second_study.json"), *peaks(folder / "peaks.json")]
+    parts += _to_come(
+        {
+            "Backends and knobs": (MODELS, listed),
+            "Beside other runtimes": (runtimes.MODELS, met),
+            "The pick against a full grid": (grid.MODELS, searched),
+            "Under a quota": (quota.MODELS, halved),
+        }
+    )
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _to_come(by: dict[str, tuple[Sequence[str], Sequence[Knobs | Rivals | Regret | Quota]]]) -> list[str]:
+    """Which models an experiment is meant for and wasn't run with."""
+    lines = []
+    for what, (models, records) in by.items():
+        missing = [title(m) for m in models if m not in {record.model for record in records}]
+        lines += [f"- {what}: {'; '.join(missing)}."] if missing else []
+    return ["## Not measured yet", "\n".join(lines)] if lines else []
 
 
 def _order(record: Knobs | Rivals | Regret | Quota) -> tuple[int, str]:

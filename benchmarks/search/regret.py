@@ -7,7 +7,8 @@
 `measure` wants a quiet one, and does what is missing, in this order: the grid (each configuration once), an ordinary
 study of the recipe (which gets 15 % of the time that measuring the grid took, if no budget is named), then the study's
 pick beside the grid's best, by turns in fresh processes, and the pick's answers to samples that neither has seen. Both
-go on where they were; reports/hardware/search-*.json is written after each.
+go on where they were; reports/hardware/search-*.json is written after each. With --kept-grid the grid is the one in
+that file instead, so that a changed search can be held against it in minutes, on a processor of the same kind.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,7 +29,7 @@ from accel.result import Quality
 from accel.units import seconds as parse_seconds
 from benchmarks.batching.rows import Where
 from benchmarks.compression.bench import Bench
-from benchmarks.compression.rows import Cell, Timed, load, write
+from benchmarks.compression.rows import Cell, Timed, load, read, write
 from benchmarks.compression.sittings import Clock
 from benchmarks.compression.table import say
 from benchmarks.knobs.rows import FOLDER
@@ -50,7 +51,10 @@ _TARGETS: tuple[Timed, ...] = ("batch", "latency")
 
 
 class Advice:
-    """One recipe: its grid, its study, and the two side by side. short: as briefly as it goes, for a trial."""
+    """One recipe: its grid, its study, and the two side by side.
+
+    short: as briefly as it goes, for a trial. kept: the grid as it was measured before, to be taken as it is.
+    """
 
     def __init__(
         self,
@@ -61,11 +65,13 @@ class Advice:
         targets: Sequence[Timed] = _TARGETS,
         seconds: float = grid.SECONDS,
         short: bool = False,
+        kept: Mapping[str, tuple[Tried, ...]] | None = None,
     ) -> None:
         self.bench = Bench(model, place() / KIND / Path(model).stem)
         self.model, self.budget, self.blocks = self.bench.model, budget, blocks
         self.sizes, self.targets = grid.sizes_of(self.model), targets
         self.seconds, self.race_s = (0.05, 0.1) if short else (seconds, _SECONDS)
+        self.kept = (kept or {}).get(self.model, ())
 
     def listed(self) -> list[tuple[Variant, str]]:
         """The grid's configurations."""
@@ -93,6 +99,8 @@ class Advice:
 
     def tried(self) -> list[Tried]:
         """The configurations that were measured."""
+        if self.kept:
+            return list(self.kept)
         found = [t for c in self.cells() if (t := grid.kept(self.bench, c, self.sizes)) is not None]
         folders = [self.bench.prepared(t.cell.variant).prepared.folder for t in found]
         named = [(t.cell.variant, folder, t.made_s) for t, folder in zip(found, folders, strict=True)]
@@ -115,6 +123,8 @@ class Advice:
         return max(LEAST_S, SHARE * sum(tried.took_s for tried in self.tried()))
 
     def _gridded(self, clock: Clock) -> bool:
+        if self.kept:
+            return True
         evaluation = len(self.bench.context.reference_ids)
         ready = [c for c in self.cells() if c.outcome == "ready"]
         missing = [c for c in ready if grid.kept(self.bench, c, self.sizes, self.seconds) is None]
@@ -237,9 +247,16 @@ def measure(all_: Sequence[Advice], *, minutes: float, reports: Path) -> None:
         say(str(write(advice.record(), f"search-{advice.model}", reports)))
 
 
-def begun(models: Sequence[str]) -> list[str]:
-    """Those that something is prepared of."""
-    return [m for m in models if (place() / KIND / Path(m).stem / "cells").is_dir()]
+def kept_grids(reports: Path) -> dict[str, tuple[Tried, ...]]:
+    """By model, the grids that were measured on a processor like this one, with as many cores."""
+    here = Where.here()
+    found = {one.model: one for one in read(Regret, f"{KIND}-*.json", reports)}
+    return {m: one.grid for m, one in found.items() if (one.where.cpu, one.where.cores) == (here.cpu, here.cores)}
+
+
+def begun(models: Sequence[str], kept: Container[str] = ()) -> list[str]:
+    """Those that something is prepared of, or whose grid is there."""
+    return [m for m in models if m in kept or (place() / KIND / Path(m).stem / "cells").is_dir()]
 
 
 def advices(models: Sequence[str], **given: object) -> list[Advice]:
@@ -263,6 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--blocks", type=int, default=BLOCKS, help="measure: of pick beside best")
     parser.add_argument("--targets", default=",".join(_TARGETS), help="measure: which picks meet the grid's best")
     parser.add_argument("--seconds", type=float, default=grid.SECONDS, help="measure: of each cell of the grid")
+    parser.add_argument("--kept-grid", action="store_true", help="measure: against the grids in --reports")
     parser.add_argument("--short", action="store_true", help="measure: tiny times, to try the machinery; no figures")
     parser.add_argument("--backends", default=",".join(BACKENDS), help="prepare: those alone")
     parser.add_argument("--again", action="store_true", help="prepare: try once more what failed")
@@ -277,7 +295,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     targets = tuple(given.targets.split(","))
     asked = {"budget": given.budget, "blocks": given.blocks, "targets": targets, "seconds": given.seconds}
-    all_ = advices(begun(models), short=given.short, **asked)
+    kept = kept_grids(given.reports) if given.kept_grid else {}
+    all_ = advices(begun(models, kept), short=given.short, kept=kept, **asked)
     minutes = 0.0 if given.what == "collect" else 10.0 if given.minutes is None else given.minutes
     measure(all_, minutes=minutes, reports=given.reports)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +37,23 @@ def test_whatever_runs_is_cut_so_that_closing_ends_within_the_grace(total_s: flo
     watch.now += budget.cut_s()
     assert budget.cut_s() == 0.0
     assert budget.elapsed_s() + budget.wrap_up_s == pytest.approx(total_s + grace_s)
+
+
+def test_what_has_a_share_of_its_own_is_cut_at_its_end() -> None:
+    watch = Watch()
+    budget = Budget(300.0, now=watch)
+    with budget.within(50.0):
+        watch.now += 20
+        assert budget.cut_s() == 30.0
+        assert budget.preparing_s() == 30.0
+        with budget.within(100.0):
+            assert budget.cut_s() == 30.0, "the nearer end counts"
+        watch.now += 40
+        assert budget.cut_s() == 0.0
+    assert budget.cut_s() == pytest.approx(300 + 30 - 60 - budget.wrap_up_s)
+    with pytest.raises(KeyError), budget.within(1.0):
+        raise KeyError
+    assert budget.cut_s() > 100
 
 
 def test_closing_that_takes_long_moves_the_cut_forward() -> None:
@@ -99,9 +117,25 @@ def test_a_block_starts_only_if_one_of_the_usual_length_still_fits() -> None:
         watch.now += 40
     watch.now += 170
     assert budget.left_s() == 90.0
-    assert budget.allows_block(1, QUICK, 1.0)
+    assert budget.allows_block(3, QUICK, 1.0)
     watch.now += 10
+    assert not budget.allows_block(3, QUICK, 1.0)
+
+
+def test_a_second_block_is_begun_only_if_the_third_fits_too() -> None:
+    """Blocks of 40 s, 48 s of 300 kept for confirmations: two more need 128 s, the third alone 88 s."""
+    watch = Watch()
+    budget = Budget(300.0, now=watch)
+    with budget.step("block"):
+        watch.now += 40
+    watch.now += 132
+    assert budget.left_s() == 128.0
+    assert budget.allows_block(1, QUICK, 1.0)
+    watch.now += 1
     assert not budget.allows_block(1, QUICK, 1.0)
+    assert budget.allows_block(2, QUICK, 1.0), "as the last of three"
+    brief = msgspec.structs.replace(QUICK, blocks=2)
+    assert budget.allows_block(1, brief, 1.0), "where no more than two are wanted"
 
 
 def test_the_first_block_may_use_the_grace_but_not_more() -> None:
@@ -157,6 +191,15 @@ def test_finalists_shrink_with_the_time_that_is_left_but_never_to_none() -> None
     many = Budget(3000.0, now=watch).finalists(QUICK)
     few = Budget(300.0, spent_s=250.0, now=watch).finalists(QUICK)
     assert (many, few) == (QUICK.finalists, 1)
+
+
+def test_two_finalists_where_three_blocks_carry_them() -> None:
+    """220 s left, 48 s and 15 s kept: 157 s are 23 turns of 6.8 s: 3 in each of six blocks, 7 of three."""
+    budget = Budget(300.0, spent_s=80.0, now=Watch())
+    assert budget.finalists(QUICK, least=1) == 1
+    assert budget.finalists(QUICK) == 2
+    assert budget.finalists(QUICK, least=3) == 3
+    assert Budget(175.0, spent_s=80.0, now=Watch()).finalists(QUICK) == 1
 
 
 def test_a_server_trial_is_long_enough_for_its_percentile_within_the_profiles_limit() -> None:

@@ -216,7 +216,7 @@ def test_it_takes_the_last_place_of_three_and_none_of_two(tmp_path: Path, monkey
     better = {"ort+2-instances": (0.009, 900.0, 400.0), "ov+2-instances": (0.008, 50.0, 50.0)}
     for most, finalists, found in ((3, ["ov", "ort", "base"], ["ov", "ort", "ort+2-instances"]), (2, ["ov", "ort"], 0)):
         funnel = FakeFunnel(tmp_path, SPEEDS | better)
-        monkeypatch.setattr(funnel.budget, "finalists", lambda profile, seen, most=most: most)
+        monkeypatch.setattr(funnel.budget, "finalists", lambda profile, seen, least, most=most: most)
         assert with_instances(funnel, finalists) == (found or finalists)  # type: ignore[arg-type]
         assert "looked better" in funnel.not_bought[-1]
 
