@@ -29,7 +29,8 @@ from accel.study.live import Live, Turn
 from accel.study.options import asked_variants, resolve
 from accel.study.prepare import Prepared
 from accel.study.profiles import profile
-from accel.study.session import Quiet, Session
+from accel.study.progress import Quiet
+from accel.study.session import Session
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"

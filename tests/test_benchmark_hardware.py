@@ -437,6 +437,13 @@ def test_a_kept_grid_serves_on_a_processor_of_the_same_kind_alone(tmp_path: Path
     assert kept_grids(tmp_path) == {"digits": here.grid}
 
 
+def test_half_a_grid_is_said_to_be_one_and_serves_nobody(tmp_path: Path) -> None:
+    half = msgspec.structs.replace(regret(duel(1.0)), where=Where.here(), unmeasured=3)
+    write(half, "search-minilm", tmp_path)
+    assert kept_grids(tmp_path) == {}
+    assert "**3 configurations still to come**" in "\n".join(regret_part.regrets([half]))
+
+
 def test_grids_are_large_enough_and_nothing_is_there_twice() -> None:
     baseline = Variant(name="eager", backend=Named("eager"))
     for model in ("digits", "minilm", "resnet50", "bert_base"):

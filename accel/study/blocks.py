@@ -44,7 +44,7 @@ def compare(funnel: Funnel, finalists: list[str]) -> None:
             wanted = _planned(funnel, entrants, online, all_)
             _again(funnel, wanted, entrants, online, all_)
         except BudgetEnded as error:
-            funnel.not_bought.append(f"the rest of a block: the budget ended while {error.doing}")
+            funnel.not_bought.append(f"the rest of a block: {error.words}")
 
 
 def _settled(funnel: Funnel, finalists: list[str]) -> tuple[Entry, ...]:

@@ -37,11 +37,11 @@ NOT_BOUGHT = "not bought: "
 
 
 class BudgetEnded(VariantError):
-    """A step was cut because the time was up; `doing` says during what. No fault of the variant's."""
+    """A step was cut because its time was up: `what` ended while `doing`. No fault of the variant's."""
 
-    def __init__(self, doing: str) -> None:
-        super().__init__(f"{NOT_BOUGHT}the budget ended while {doing}", "Raise --budget and go on with --resume.")
-        self.doing = doing
+    def __init__(self, doing: str, *, what: str = "the budget") -> None:
+        self.doing, self.words = doing, f"{what} ended while {doing}"
+        super().__init__(f"{NOT_BOUGHT}{self.words}", "Raise --budget and go on with --resume.")
 
 
 class Budget:

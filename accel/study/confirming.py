@@ -42,7 +42,7 @@ def confirm(funnel: Funnel) -> None:
                 with funnel.budget.step("pair"):
                     _confirm_pair(funnel, pair, entries, rounds)
             except BudgetEnded as error:
-                funnel.not_bought.append(f"the rest of a confirmation: the budget ended while {error.doing}")
+                funnel.not_bought.append(f"the rest of a confirmation: {error.words}")
                 return
 
 

@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -39,6 +39,7 @@ from accel.study.offered import offer
 from accel.study.prepare import Prepared
 from accel.study.probing import probe
 from accel.study.profiles import Profile
+from accel.study.progress import Progress
 from accel.study.rescuing import rescue
 from accel.study.resting import rest_of
 from accel.study.rounds import Rounds, Who
@@ -51,18 +52,6 @@ from accel.study.tuning import SIZES, dismiss, settled, to_tune, tune
 _LEAST_LIMIT = 1e-3
 _READINGS, _COPY_BYTES_PER_S = 7, 100e6
 """Closing a study takes about seven times as long as reading it once, and copies the winners' artefacts."""
-
-
-class Progress(Protocol):
-    """Who is told how far the study is; the command line draws it, tests record it."""
-
-    def stage(self, text: str) -> None: ...
-
-    def done(self, variant: str, result: Result) -> None: ...
-
-    def best(self, text: str) -> None: ...
-
-    def time(self, elapsed_s: float, budget_s: float) -> None: ...
 
 
 class Services(msgspec.Struct, frozen=True):

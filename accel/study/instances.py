@@ -21,8 +21,8 @@ from accel.study.deriving import LONGEST_NAME, adopt, is_new, score_of_parent, u
 from accel.study.lengths import expected_s
 from accel.study.live import Turn
 from accel.study.rates import service_times
-from accel.study.speeds import latency_s, throughput
-from accel.study.tuning import two_runs_s
+from accel.study.speeds import latency_s
+from accel.study.tuning import best_rate, placed
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
@@ -38,10 +38,9 @@ _REQUESTS = 2000
 
 
 def with_instances(funnel: Funnel, finalists: list[str]) -> list[str]:
-    """The finalists, with the best derived variant among them if one looks better than all of them.
+    """The finalists, with the best derived variant `placed` among them if one looks better than all of them.
 
-    It comes in addition where the budget carries one more, else in the place of the last of three or more. What is
-    derived is noted with the decisions first, so that a study that resumes knows whose artefact it is.
+    What is derived is noted with the decisions first, so that a study that resumes knows whose artefact it is.
     """
     # Each instance holds memory of its own.
     if funnel.record.machine.cores < 2 or funnel.record.target == "memory":
@@ -56,25 +55,16 @@ def with_instances(funnel: Funnel, finalists: list[str]) -> list[str]:
         try:
             _measure(funnel, parent, variant)
         except BudgetEnded as error:
-            funnel.not_bought.append(f"`{variant.name}`: the budget ended while {error.doing}")
+            funnel.not_bought.append(f"`{variant.name}`: {error.words}")
             break
     best = _best(funnel, names)
-    if best is None:
-        return finalists
-    most = funnel.budget.finalists(funnel.profile, two_runs_s(funnel), least=len(finalists) + 1)
-    if len(finalists) < most:
-        return [*finalists, best]
-    if len(finalists) >= 3:
-        funnel.not_bought.append(f"a comparison of `{finalists[-1]}` in blocks: `{best}` looked better")
-        return [*finalists[:-1], best]
-    funnel.not_bought.append(f"a comparison of `{best}` in blocks, which looked better")
-    return finalists
+    return finalists if best is None else placed(funnel, finalists, best)
 
 
 def proposals(funnel: Funnel, names: list[str]) -> list[tuple[str, Variant]]:
     """(parent, derived variant): for the fastest in batch and in latency by turns, as many as the profile allows."""
     quick = funnel.profile.name == "quick"
-    by_rate = max(names, key=lambda name: _rate(funnel, name))
+    by_rate = max(names, key=lambda name: best_rate(funnel, name))
     by_wait = min(names, key=lambda name: latency_s(funnel, f"screening-{name}-latency"))
     parents = {"batch": [by_rate], "online": [by_wait, by_rate], "both": [by_rate, by_wait]}[funnel.record.target]
     groups = [
@@ -142,7 +132,7 @@ def _best(funnel: Funnel, names: list[str]) -> str | None:
     turned = funnel.decisions.knobs or {}
     measured = [n for n in funnel.decisions.derived if n not in turned and _is_measured(funnel, n)]
     gains: dict[str, float] = {}
-    for value, goal in ((_rate, "batch"), (_carries, "online")):
+    for value, goal in ((best_rate, "batch"), (_carries, "online")):
         if not measured or target not in (goal, "both"):
             continue
         others = max(value(funnel, name) for name in names)
@@ -156,14 +146,6 @@ def _best(funnel: Funnel, names: list[str]) -> str | None:
 def _is_measured(funnel: Funnel, name: str) -> bool:
     return not funnel.has_failed(name) and any(
         r.variant.name == name and r.phase == "tuning" for r in funnel.results.values()
-    )
-
-
-def _rate(funnel: Funnel, name: str) -> float:
-    """Items/s at the best size."""
-    return max(
-        throughput(funnel, f"screening-{name}-batch"),
-        *(throughput(funnel, f"tuning-{name}-batch-{size}") for size in funnel.sizes),
     )
 
 

@@ -23,8 +23,8 @@ from accel.study.lengths import expected_s
 from accel.study.live import Turn
 from accel.study.rounds import Rounds, shuffled
 from accel.study.screening import look_at, look_s, screened
-from accel.study.speeds import latency_s, memory_bytes, throughput
-from accel.study.tuning import best_size, two_runs_s
+from accel.study.speeds import latency_s, memory_bytes
+from accel.study.tuning import best_rate, best_size, placed, two_runs_s
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
@@ -41,8 +41,7 @@ _OPENING_S, _ORDERS = 3.0, 40_000
 def with_knobs(funnel: Funnel, finalists: list[str]) -> list[str]:
     """The finalists, with better settings in the place of those that they are better than in every goal asked for.
 
-    Where settings are better in one goal and worse in the other they come in addition, as far as the budget carries one
-    more, else in the place of the last of three or more.
+    Where settings are better in one goal and worse in the other they are `placed` beside them.
     """
     fix_slo(funnel)
     names = [funnel.record.baseline, *finalists]
@@ -57,7 +56,7 @@ def with_knobs(funnel: Funnel, finalists: list[str]) -> list[str]:
             field = [*field, pair]
             _run(funnel, [pair], range(rounds(funnel), 2 * rounds(funnel)))
     except BudgetEnded as error:
-        funnel.not_bought.append(f"more rounds of the settings: the budget ended while {error.doing}")
+        funnel.not_bought.append(f"more rounds of the settings: {error.words}")
     return _with_the_best(funnel, finalists, field)
 
 
@@ -88,19 +87,11 @@ def parents(funnel: Funnel, names: Sequence[str]) -> list[str]:
     """The best so far in each goal, among those with one instance: several share the cores and are set as they are."""
     names = [name for name in names if funnel.variant(name).instances == 1]
     best: dict[Goal, str] = {
-        "batch": max(names, key=lambda name: _rate(funnel, name)),
+        "batch": max(names, key=lambda name: best_rate(funnel, name)),
         "online": min(names, key=lambda name: latency_s(funnel, f"screening-{name}-latency")),
         "memory": min(names, key=lambda name: memory_bytes(funnel, f"screening-{name}-latency")),
     }
     return list(dict.fromkeys(best[goal] for goal in goals(funnel)))
-
-
-def _rate(funnel: Funnel, name: str) -> float:
-    """Items/s at the best size."""
-    return max(
-        throughput(funnel, f"screening-{name}-batch"),
-        throughput(funnel, f"tuning-{name}-batch-{best_size(funnel, name)}"),
-    )
 
 
 def _of(funnel: Funnel, parent: str) -> list[Turned]:
@@ -259,7 +250,7 @@ def _with_the_best(funnel: Funnel, finalists: list[str], field: Sequence[Turned]
             winners[best.variant.name] = best
     for name, one in winners.items():
         if _complete(funnel, one):
-            chosen = _placed(funnel, chosen, one)
+            chosen = _in_its_place(funnel, chosen, one)
         else:
             funnel.not_bought.append(f"a comparison of `{name}` in blocks, which looked better than `{one.parent}`")
     _say_why(funnel, field, chosen)
@@ -270,7 +261,7 @@ def _reached(funnel: Funnel, one: Turned, goal: Goal) -> float:
     """What the parent reaches times the gain, so that settings of several parents can be held side by side."""
     times = gain(gains(funnel, one.variant.name, one.parent)[goal])
     if goal == "batch":
-        return times * _rate(funnel, one.parent)
+        return times * best_rate(funnel, one.parent)
     read = latency_s if goal == "online" else memory_bytes
     return times / read(funnel, f"screening-{one.parent}-latency")
 
@@ -295,19 +286,12 @@ def _complete(funnel: Funnel, one: Turned) -> bool:
     return not funnel.has_failed(name)
 
 
-def _placed(funnel: Funnel, chosen: list[str], one: Turned) -> list[str]:
+def _in_its_place(funnel: Funnel, chosen: list[str], one: Turned) -> list[str]:
     name, parent = one.variant.name, one.parent
     better_all_round = all(gain(ratios) >= _AS_GOOD for ratios in gains(funnel, name, parent).values())
     if parent in chosen and better_all_round:
         return [name if other == parent else other for other in chosen]
-    most = funnel.budget.finalists(funnel.profile, two_runs_s(funnel), least=len(chosen) + 1)
-    if len(chosen) < most:
-        return [*chosen, name]
-    if len(chosen) >= 3:
-        funnel.not_bought.append(f"a comparison of `{chosen[-1]}` in blocks: `{name}` looked better")
-        return [*chosen[:-1], name]
-    funnel.not_bought.append(f"a comparison of `{name}` in blocks, which looked better than `{parent}`")
-    return chosen
+    return placed(funnel, chosen, name, than=parent)
 
 
 def _say_why(funnel: Funnel, field: Sequence[Turned], chosen: Sequence[str]) -> None:

@@ -93,7 +93,7 @@ def _profile(funnel: Funnel, name: str, items: int, folder: Path) -> None:
                 data = msgspec.json.format(msgspec.json.encode(found), indent=1)
                 write_atomically(folder / f"{name}.json", data)
     except BudgetEnded as error:
-        funnel.not_bought.append(f"where the time of `{name}` goes: the budget ended while {error.doing}")
+        funnel.not_bought.append(f"where the time of `{name}` goes: {error.words}")
 
 
 def asked(funnel: Funnel, prepared: Prepared, ids: list[int]) -> Layers | None:

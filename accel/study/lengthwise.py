@@ -74,7 +74,7 @@ def _made(funnel: Funnel, name: str, turns: dict[int, Turn]) -> bool:
             for turn in todo:
                 funnel.measure(live, turn)
     except BudgetEnded as error:
-        funnel.not_bought.append(f"the batch sizes of `{name}` by length: the budget ended while {error.doing}")
+        funnel.not_bought.append(f"the batch sizes of `{name}` by length: {error.words}")
     return all(t.run_id in funnel.results for t in turns.values())
 
 

@@ -58,7 +58,7 @@ def offer(funnel: Funnel) -> None:
                 if not _stage(funnel, number, stage, grids, begun_s, rounds, opened):
                     break
     except BudgetEnded as error:
-        funnel.not_bought.append(f"the rest of the load curve: the budget ended while {error.doing}")
+        funnel.not_bought.append(f"the rest of the load curve: {error.words}")
         return
     missing = sum(c.run_id not in funnel.results and not funnel.has_failed(c.name) for c in planned)
     if missing:

@@ -56,7 +56,7 @@ def _look(funnel: Funnel, name: str, turns: list[Turn]) -> None:
             for turn in turns:
                 funnel.measure(live, turn)
     except BudgetEnded as error:
-        funnel.not_bought.append(f"the rest of a look at `{name}`: the budget ended while {error.doing}")
+        funnel.not_bought.append(f"the rest of a look at `{name}`: {error.words}")
 
 
 def _keeping(funnel: Funnel, name: str) -> None:
@@ -73,7 +73,7 @@ def _keeping(funnel: Funnel, name: str) -> None:
             if live.effective.detail.get("denormals") == "kept":
                 funnel.measure(live, turn)
     except BudgetEnded as error:
-        funnel.not_bought.append(f"a look at `{name}` with denormals kept: the budget ended while {error.doing}")
+        funnel.not_bought.append(f"a look at `{name}` with denormals kept: {error.words}")
 
 
 def _turns(funnel: Funnel, name: str, *, paused: bool) -> list[Turn]:

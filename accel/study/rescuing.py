@@ -164,7 +164,7 @@ def _searched(funnel: Funnel, variant: Variant, seconds: float) -> Rescue | None
     try:
         found = funnel.services.rescue(variant, seconds)
     except BudgetEnded as error:
-        funnel.not_bought.append(f"a rescue of `{variant.name}`: the budget ended while {error.doing}")
+        funnel.not_bought.append(f"a rescue of `{variant.name}`: {error.words}")
         return None
     except VariantError as error:
         funnel.not_bought.append(f"a rescue of `{variant.name}`: {error.reason}")

@@ -28,6 +28,7 @@ SCREEN_SIZE = 8
 _ANSWER_AFTER_S = 30.0
 _OPENING_S = 4.0
 _SHARE, _BATCHES = 0.10, 4
+_SLOW_SHARE = "the part of the budget that slow compilations may take"
 
 
 def screen(funnel: Funnel) -> None:
@@ -59,7 +60,9 @@ def look_at(funnel: Funnel, variant: Variant) -> None:
     except BudgetEnded as error:
         if is_baseline and not funnel.baseline_ok():
             raise
-        _cut(funnel, variant, error)
+        # Cut while the budget itself still has time: that was the end of the part that slow compilations may take.
+        of_share = funnel.budget.cut_s() > 0 and _compiles_long(variant)
+        _cut(funnel, variant, BudgetEnded(error.doing, what=_SLOW_SHARE) if of_share else error)
 
 
 def _why_not(funnel: Funnel, variant: Variant) -> str:
@@ -135,7 +138,7 @@ def _cut(funnel: Funnel, variant: Variant, error: BudgetEnded) -> None:
     """What was measured of it stays; one of which nothing was is a row that says why."""
     timed = f"screening-{variant.name}-latency" in funnel.results
     what = f"the rest of a first look at `{variant.name}`" if timed else f"`{variant.name}`"
-    funnel.not_bought.append(f"{what}: the budget ended while {error.doing}")
+    funnel.not_bought.append(f"{what}: {error.words}")
     if not timed:
         funnel.commit_failure(variant, error, "skipped")
 

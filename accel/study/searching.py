@@ -50,7 +50,7 @@ def search(funnel: Funnel) -> None:
                 with funnel.budget.step("trial"):
                     _round(funnel, number, asking, affordable_s, rounds)
             except BudgetEnded as error:
-                funnel.not_bought.append(f"the rest of a search: the budget ended while {error.doing}")
+                funnel.not_bought.append(f"the rest of a search: {error.words}")
                 return
 
 

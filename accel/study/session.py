@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -10,50 +9,33 @@ from typing import Any
 
 import msgspec
 
-from accel import __version__
 from accel.analysis.conclusion import StudyRecord
 from accel.errors import NothingMeasured
-from accel.measurement.machine import detect, env_id
-from accel.model import Facts, Signature, Source
-from accel.model.cost import Cost
+from accel.measurement.machine import detect
+from accel.model import Source
 from accel.recipe import Variant
-from accel.result import Result, write_atomically
-from accel.study import answers, defaults, looks, missing
+from accel.result import write_atomically
+from accel.study import answers, looks, missing
 from accel.study.beginning import Changed, FirstLook
 from accel.study.budget import Budget, BudgetEnded, patience_s
 from accel.study.cache import key, shrink
 from accel.study.context import Context
+from accel.study.first_record import first_record
 from accel.study.folder import StudyFolder
-from accel.study.funnel import Funnel, Progress, Services
-from accel.study.given import Given
+from accel.study.funnel import Funnel, Services
 from accel.study.judging import Judge
 from accel.study.live import memory_limit_bytes
 from accel.study.looking import describe_source
-from accel.study.options import Options, as_begun, asked_variants, check_sizes, with_baseline
+from accel.study.options import Options, as_begun
 from accel.study.peaks import with_peaks
 from accel.study.prepare import Prepared, Workshop
+from accel.study.progress import Progress
 from accel.study.reference import Reference
 from accel.study.rescuer import Rescuer, seen_before
 from accel.units import show_seconds
 
 _LEAST_CALLS = 40
 """About as many calls as the first look at a variant takes."""
-
-
-class Quiet:
-    """A Progress that tells nobody."""
-
-    def stage(self, text: str) -> None:
-        """Ignore."""
-
-    def done(self, variant: str, result: Result) -> None:
-        """Ignore."""
-
-    def best(self, text: str) -> None:
-        """Ignore."""
-
-    def time(self, elapsed_s: float, budget_s: float) -> None:
-        """Ignore."""
 
 
 class Session:
@@ -137,7 +119,7 @@ class Session:
         begun = self._first_look().begin(source, anew=anew)
         seen, metric = begun.seen, begun.metric
         source = msgspec.convert(seen["source"], Source)
-        record = self._record(source, seen, metric)
+        record = first_record(options, self.machine, source, seen, metric)
         context = Context(
             source=source,
             identity=seen["identity"],
@@ -167,56 +149,6 @@ class Session:
 
     def _write_context(self, context: Context) -> None:
         write_atomically(self._context_path, msgspec.json.encode(context))
-
-    def _record(self, source: Source, seen: dict[str, Any], metric: Given) -> StudyRecord:
-        options = self.options
-        facts = msgspec.convert(seen["facts"], Facts)
-        samples = seen["samples"]
-        baseline = defaults.baseline(source.kind, facts.forms)
-        found = defaults.default_variants(
-            facts, self.machine, baseline_backend=baseline.backend.name, synthetic=samples["synthetic"]
-        )
-        variants = with_baseline(baseline, asked_variants(options, found))
-        check_sizes(options.sizes, seen["signature"]["batch"])
-        identity = {"variants": msgspec.to_builtins(variants), "time": time.time_ns(), "seed": options.seed}
-        study_id = hashlib.sha256(msgspec.json.encode(identity)).hexdigest()[:12]
-        from accel.study.given import metric_name
-
-        name = metric_name(metric) or ("accuracy" if samples["labelled"] else None)
-        return StudyRecord(
-            study_id=study_id,
-            name=options.name,
-            created_unix_ns=time.time_ns(),
-            source=source,
-            signature=msgspec.convert(seen["signature"], Signature),
-            facts=facts,
-            machine=self.machine,
-            env_id=env_id(self.machine),
-            accel_version=__version__,
-            command=options.command,
-            profile=options.profile.name,
-            target=options.target,
-            budget_s=options.budget_s,
-            seed=options.seed,
-            accuracy_drop=options.accuracy_drop,
-            samples_count=samples["count"],
-            evaluation_count=samples["evaluation"],
-            calibration_count=samples["calibration"],
-            validation_count=samples["validation"],
-            synthetic=samples["synthetic"],
-            metric=name,
-            slo_p=options.slo.p if options.slo else 0.9,
-            slo_s=options.slo.seconds if options.slo else None,
-            slo_assumed=options.slo is None,
-            slo_text=options.slo_text,
-            price_per_h=options.price_per_h,
-            baseline=variants[0].name,
-            variants=variants,
-            reference_note=_reference_note(facts, source),
-            denormals=samples.get("denormals"),
-            cost=msgspec.convert(seen.get("cost"), Cost | None),
-            left={},
-        )
 
     def _workshop(self, source: Source, folder: StudyFolder | None = None) -> Workshop:
         timeout_s = max(60.0, min(1800.0, 0.4 * self.options.budget_s))
@@ -345,11 +277,3 @@ class Session:
             return f"Nothing was measured within the budget of {record.budget_s:.0f} s. Raise --budget."
         reason = f"No variant could be measured. `{first.variant.name}`: {first.reason}".rstrip(".")
         return f"{reason}. {first.next_step}".strip()
-
-
-def _reference_note(facts: Facts, source: Source) -> str:
-    if facts.quantized:
-        return "The source is already quantized, so it is its own reference: losses it has against FP32 aren't seen."
-    if source.random_weights:
-        return "Random weights: outputs are compared for correctness only; there is no accuracy to speak of."
-    return "Reference: the same source in FP32 on one thread."

@@ -59,7 +59,7 @@ def measure_steps(funnel: Funnel) -> None:
                 if not _round(funnel, path, number, all_):
                     return
         except BudgetEnded as error:
-            funnel.not_bought.append(f"the rest of the steps to the winner: the budget ended while {error.doing}")
+            funnel.not_bought.append(f"the rest of the steps to the winner: {error.words}")
 
 
 def _settled(funnel: Funnel) -> tuple[PathStep, ...]:

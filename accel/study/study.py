@@ -16,10 +16,10 @@ from accel.errors import InputError
 from accel.recipe import Recipe, to_toml
 from accel.result import Result
 from accel.study.folder import StudyFolder
-from accel.study.funnel import Progress
 from accel.study.given import absolute
 from accel.study.options import Options, default_folder, resolve
-from accel.study.session import Quiet, Session
+from accel.study.progress import Progress, Quiet
+from accel.study.session import Session
 from accel.study.winner import Winner, keep_winners
 
 if TYPE_CHECKING:

@@ -29,6 +29,8 @@ which matter to requests that arrive alone: the optimum is wide and time is shor
 _GAINS, _FALLS = 1.03, 0.97
 _OPENING_S = 2.0
 _TOO_SLOW = 1.1
+_REPLACED_FROM = 3
+"""From so many finalists on, the last one's place may be given away."""
 
 
 def settled(funnel: Funnel) -> list[str]:
@@ -46,6 +48,21 @@ def settled(funnel: Funnel) -> list[str]:
 def most_finalists(funnel: Funnel) -> int:
     """How many the time carries through all blocks."""
     return funnel.budget.finalists(funnel.profile, two_runs_s(funnel))
+
+
+def placed(funnel: Funnel, chosen: list[str], name: str, *, than: str = "") -> list[str]:
+    """The finalists with one more that looked better (`than` whom): in addition where the budget carries it.
+
+    Else it takes the place of the last of three or more; where there are fewer, it stays out.
+    """
+    if len(chosen) < funnel.budget.finalists(funnel.profile, two_runs_s(funnel), least=len(chosen) + 1):
+        return [*chosen, name]
+    if len(chosen) >= _REPLACED_FROM:
+        funnel.not_bought.append(f"a comparison of `{chosen[-1]}` in blocks: `{name}` looked better")
+        return [*chosen[:-1], name]
+    whom = f" than `{than}`" if than else ""
+    funnel.not_bought.append(f"a comparison of `{name}` in blocks, which looked better{whom}")
+    return chosen
 
 
 def finalists(funnel: Funnel) -> list[str]:
@@ -139,7 +156,7 @@ def tune(funnel: Funnel, names: list[str]) -> None:
             with funnel.survives(name), funnel.live(name, "tuning") as live:
                 _tune_sizes(funnel, live, name, until_s)
         except BudgetEnded as error:
-            funnel.not_bought.append(f"more batch sizes of `{name}`: the budget ended while {error.doing}")
+            funnel.not_bought.append(f"more batch sizes of `{name}`: {error.words}")
             return
 
 
@@ -242,6 +259,14 @@ def best_size(funnel: Funnel, name: str) -> int:
     if size and size not in rates and (not rates or size in funnel.sizes):
         rates[size] = throughput(funnel, f"screening-{name}-batch")
     return min((s for s, rate in rates.items() if rate >= 0.98 * max(rates.values())), default=SCREEN_SIZE)
+
+
+def best_rate(funnel: Funnel, name: str) -> float:
+    """Items per second at the best batch size; 0 if no batch ran."""
+    return max(
+        throughput(funnel, f"screening-{name}-batch"),
+        *(throughput(funnel, f"tuning-{name}-batch-{size}") for size in funnel.sizes),
+    )
 
 
 def _screened_size(funnel: Funnel, name: str) -> int:

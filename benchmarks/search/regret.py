@@ -109,6 +109,11 @@ class Advice:
 
     # --- measuring -------------------------------------------------------------------------------------------------
 
+    def untimed(self) -> list[Cell]:
+        """The configurations that are ready and weren't measured yet; a kept grid is whole."""
+        ready = [] if self.kept else [cell for cell in self.cells() if cell.outcome == "ready"]
+        return [cell for cell in ready if grid.kept(self.bench, cell, self.sizes, self.seconds) is None]
+
     def measure(self, clock: Clock) -> bool:
         """What is missing, as far as the time goes; True if nothing is left."""
         if not self._gridded(clock) or studied(KIND, self.model, self._budget_s(), clock, say) is None:
@@ -123,13 +128,12 @@ class Advice:
         return max(LEAST_S, SHARE * sum(tried.took_s for tried in self.tried()))
 
     def _gridded(self, clock: Clock) -> bool:
-        if self.kept:
+        missing = self.untimed()
+        if not missing:
             return True
         evaluation = len(self.bench.context.reference_ids)
-        ready = [c for c in self.cells() if c.outcome == "ready"]
-        missing = [c for c in ready if grid.kept(self.bench, c, self.sizes, self.seconds) is None]
         times = [grid.expected_s(c, self.sizes, evaluation, self.seconds) for c in missing]
-        say(f"{self.model}: {len(missing)} of {len(ready)} configurations to go, about {sum(times):.0f} s")
+        say(f"{self.model}: {len(missing)} configurations to go, about {sum(times):.0f} s")
         for cell, expected in zip(missing, times, strict=True):
             if not clock.fits(expected):
                 say(f"not measured, for want of time: {cell.variant} and more of the grid of {self.model}")
@@ -230,6 +234,7 @@ class Advice:
             budget_s=None if study is None else study.record.budget_s,
             sizes=self.sizes,
             grid=tuple(self.tried()),
+            unmeasured=len(self.untimed()),
             duels=tuple(self.duels()),
             fresh_samples=len(self.fresh().context.reference_ids) if fresh_root.is_file() else 0,
             **times,
@@ -248,10 +253,10 @@ def measure(all_: Sequence[Advice], *, minutes: float, reports: Path) -> None:
 
 
 def kept_grids(reports: Path) -> dict[str, tuple[Tried, ...]]:
-    """By model, the grids that were measured on a processor like this one, with as many cores."""
+    """By model, the whole grids that were measured on a processor like this one, with as many cores."""
     here = Where.here()
-    found = {one.model: one for one in read(Regret, f"{KIND}-*.json", reports)}
-    return {m: one.grid for m, one in found.items() if (one.where.cpu, one.where.cores) == (here.cpu, here.cores)}
+    whole = [one for one in read(Regret, f"{KIND}-*.json", reports) if not one.unmeasured]
+    return {one.model: one.grid for one in whole if (one.where.cpu, one.where.cores) == (here.cpu, here.cores)}
 
 
 def begun(models: Sequence[str], kept: Container[str] = ()) -> list[str]:

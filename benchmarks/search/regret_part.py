@@ -79,6 +79,7 @@ def _time_row(one: Regret) -> list[str]:
     count = cells(one)
     counted = str(count) if count >= LEAST else f"{count} (fewer than {LEAST})"
     counted += f" of {min(t.seconds for t in one.grid):g} s" if one.grid else ""
+    counted += f", **{one.unmeasured} configurations still to come**" if one.unmeasured else ""
     row = [words.title(one.model), counted, str(failed), f"{measuring_s(one):.0f} s"]
     share, whole = share_of(one), share_of(one, making=True)
     if one.study_s is None or share is None or whole is None:

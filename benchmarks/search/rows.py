@@ -47,7 +47,8 @@ class Duel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Regret(msgspec.Struct, frozen=True, kw_only=True):
-    """One model. budget_s: what the study was given; study_s: what it took without its confirmations; confirming_s: of
+    """One model. unmeasured: how many configurations are ready but weren't timed: with any, the grid's best is the best
+    of a part. budget_s: what the study was given; study_s: what it took without its confirmations; confirming_s: of
     these; made_s: what making those of its artefacts took that were in the cache already.
     """
 
@@ -56,6 +57,7 @@ class Regret(msgspec.Struct, frozen=True, kw_only=True):
     where: Where
     sizes: tuple[int, ...]
     grid: tuple[Tried, ...]
+    unmeasured: int = 0
     budget_s: float | None = None
     study_s: float | None = None
     made_s: float | None = None

@@ -109,13 +109,19 @@ def test_a_compiler_may_take_half_of_what_is_left_but_never_the_comparisons_time
     assert budget.preparing_s() == pytest.approx(55.0)
 
 
-def test_a_block_starts_only_if_one_of_the_usual_length_still_fits() -> None:
+def after_a_block(then_s: float) -> tuple[Budget, Watch]:
+    """300 s, of which a block took the first 40 and something else the next `then_s`."""
     watch = Watch()
     budget = Budget(300.0, now=watch)
     assert budget.allows_block(0, QUICK, 1.0)
     with budget.step("block"):
         watch.now += 40
-    watch.now += 170
+    watch.now += then_s
+    return budget, watch
+
+
+def test_a_block_starts_only_if_one_of_the_usual_length_still_fits() -> None:
+    budget, watch = after_a_block(170)
     assert budget.left_s() == 90.0
     assert budget.allows_block(3, QUICK, 1.0)
     watch.now += 10
@@ -124,11 +130,7 @@ def test_a_block_starts_only_if_one_of_the_usual_length_still_fits() -> None:
 
 def test_a_second_block_is_begun_only_if_the_third_fits_too() -> None:
     """Blocks of 40 s, 48 s of 300 kept for confirmations: two more need 128 s, the third alone 88 s."""
-    watch = Watch()
-    budget = Budget(300.0, now=watch)
-    with budget.step("block"):
-        watch.now += 40
-    watch.now += 132
+    budget, watch = after_a_block(132)
     assert budget.left_s() == 128.0
     assert budget.allows_block(1, QUICK, 1.0)
     watch.now += 1

@@ -133,12 +133,11 @@ def speeds_by_hand(monkeypatch: pytest.MonkeyPatch, carries: Any) -> None:
         name = of(funnel, run_id)
         return funnel.speeds[name][1] if name else 0.0
 
-    monkeypatch.setattr(instances, "throughput", rate)
     monkeypatch.setattr(tuning, "throughput", rate)
     monkeypatch.setattr(instances, "latency_s", lambda funnel, run_id: funnel.speeds[of(funnel, run_id)][0])
     monkeypatch.setattr(instances, "_carries", lambda funnel, name: funnel.speeds[name][2])
     monkeypatch.setattr(instances, "expected_s", lambda funnel, turn, name: 1.0)
-    monkeypatch.setattr(instances, "two_runs_s", lambda funnel: 3.0)
+    monkeypatch.setattr(tuning, "two_runs_s", lambda funnel: 3.0)
 
 
 def test_what_is_derived_on_two_four_and_one_a_core() -> None:

@@ -100,10 +100,11 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(knob_rounds, "Rounds", Rounds)
     monkeypatch.setattr(knob_rounds, "fix_slo", lambda funnel: None)
     monkeypatch.setattr(knob_rounds, "expected_s", lambda funnel, turn, name: 1.0)
-    monkeypatch.setattr(knob_rounds, "two_runs_s", lambda funnel: 3.0)
+    for module in (knob_rounds, tuning):
+        monkeypatch.setattr(module, "two_runs_s", lambda funnel: 3.0)
     monkeypatch.setattr(knob_rounds, "look_s", lambda funnel: 8.0)
 
-    for module in (knob_rounds, knob_gains, tuning):
+    for module in (knob_gains, tuning):
         monkeypatch.setattr(module, "throughput", of(1, 0.0))
     for module in (knob_rounds, knob_gains):
         monkeypatch.setattr(module, "latency_s", of(0, float("inf")))

@@ -13,7 +13,7 @@ from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import SetUp
 from accel.study import screening
-from accel.study.budget import NOT_BOUGHT, Budget
+from accel.study.budget import NOT_BOUGHT, Budget, BudgetEnded
 from accel.study.profiles import profile
 
 NAMES = ("eager", "onnxruntime", "inductor", "aot_inductor")
@@ -110,6 +110,30 @@ def test_a_slow_compilation_is_cut_where_their_share_ends() -> None:
     assert longest_s(study(90.0, made=("inductor",)), "inductor") == screening.COMPILES_S
     assert longest_s(study(480.0), "onnxruntime") == math.inf
     assert longest_s(study(480.0, names=("eager", "inductor")), "inductor") == math.inf
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "said"),
+    [
+        (200.0, "the part of the budget that slow compilations may take ended while compiling"),
+        (520.0, "the budget ended while compiling"),
+    ],
+)
+def test_it_is_said_which_time_ended(monkeypatch: pytest.MonkeyPatch, elapsed_s: float, said: str) -> None:
+    """At 200 s of 480 the budget has time left, so that what was cut was cut for its share; at 520 s it has none."""
+    clock = [0.0]
+
+    def cut(funnel: Any, variant: Variant, role: str) -> None:
+        clock[0] = elapsed_s
+        raise BudgetEnded("compiling")
+
+    monkeypatch.setattr(screening, "_screen_one", cut)
+    funnel, reasons = study(480.0), []
+    funnel.not_bought, funnel.budget = [], Budget(480.0, now=lambda: clock[0])
+    funnel.commit_failure = lambda variant, error, status: reasons.append(error.reason)
+    screening.look_at(funnel, next(v for v in funnel.record.variants if v.name == "inductor"))
+    assert funnel.not_bought == [f"`inductor`: {said}"]
+    assert reasons == [f"{NOT_BOUGHT}{said}"]
 
 
 def test_the_comparison_comes_first() -> None:

@@ -28,7 +28,8 @@ from accel.study.given import Given
 from accel.study.looking import describe_source
 from accel.study.options import resolve
 from accel.study.profiles import PROFILES
-from accel.study.session import Quiet, Session
+from accel.study.progress import Quiet
+from accel.study.session import Session
 from tests import small_models
 
 Steps = list[str]
