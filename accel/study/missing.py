@@ -30,7 +30,12 @@ def why_not(variant: Variant, facts: Facts, machine: Machine) -> NotTried | None
     if find_spec(backend.runtime) is None:
         error = MissingLibrary(backend.runtime, f"the backend `{variant.backend.name}`", extra=backend.extra)
         return NotTried(f"`{backend.runtime}` is not installed", error.install, "skipped")
-    refusal = backend.fits(facts, machine) or _out_of_order(variant, facts) or _refused(variant, facts, machine)
+    refusal = (
+        backend.fits(facts, machine)
+        or _out_of_order(variant, facts)
+        or _without_form(variant, backend.runs, facts)
+        or _refused(variant, facts, machine)
+    )
     if refusal is None:
         return None
     return NotTried(refusal.reason, refusal.next_step, "refused")
@@ -62,6 +67,17 @@ def _out_of_order(variant: Variant, facts: Facts) -> Refusal | None:
             )
         there, left_by = _reachable(technique.writes(target)), named.name
     return None
+
+
+def _without_form(variant: Variant, runs: tuple[str, ...], facts: Facts) -> Refusal | None:
+    """A backend that no form of the model leads to: there is no way back from a graph to a module."""
+    there = {further for form in facts.forms for further in _reachable(form)}
+    if variant.compression or there & set(runs):
+        return None
+    return Refusal(
+        f"`{variant.backend.name}` needs the model as {' or '.join(runs)}, but there is only {', '.join(facts.forms)}.",
+        f"Give the model as {' or '.join(runs)}, or leave `{variant.backend.name}` out.",
+    )
 
 
 def _reachable(form: str) -> tuple[str, ...]:

@@ -43,3 +43,19 @@ def test_a_backend_that_is_not_installed_is_skipped_and_not_refused(monkeypatch:
     assert refusal is not None
     assert refusal.status == "skipped"
     assert "pip install" in refusal.next_step
+
+
+@pytest.mark.parametrize(
+    ("backend", "form", "fine"),
+    [("eager", "onnx", False), ("eager", "sklearn", False), ("onnxruntime", "sklearn", True), ("eager", "torch", True)],
+)
+def test_a_backend_that_no_form_of_the_model_leads_to_is_refused(backend: str, form: str, fine: bool) -> None:
+    plain = Variant(name="asked", backend=Named(backend))
+    refusal = why_not(plain, msgspec.structs.replace(facts(), forms=(form,)), machine())
+    if fine:
+        assert refusal is None
+        return
+    assert refusal is not None
+    assert refusal.status == "refused"
+    assert refusal.reason == f"`eager` needs the model as torch, but there is only {form}."
+    assert "leave `eager` out" in refusal.next_step
