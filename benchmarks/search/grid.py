@@ -33,13 +33,14 @@ MODELS = ("digits", "minilm", "ocr", "tabular", "resnet50", "bert_base")
 LEAST = 60
 """Cells that a grid must have."""
 SIZES = {
-    "digits": (1, 8, 32, 128),
+    "digits": (1, 2, 4, 8, 16, 32, 64, 128, 256),
     "minilm": (1, 8, 32),
-    "ocr": (1, 4, 16),
+    "ocr": (1, 2, 4, 8, 16, 32, 64),
     "resnet50": (1, 4, 16),
     "bert_base": (1, 4, 8),
     "tabular": (1, 4, 16, 64, 128, 256, 512, 1024),
 }
+"""Of the quick models those that a study chooses among, or the grid would be smaller than what it is held against."""
 _SIZES = (1, 4, 16, 32)
 COMPRESSIONS: dict[str, tuple[tuple[Named, ...], ...]] = {
     "inductor": ((Named("quantize_static"),),),
