@@ -139,6 +139,10 @@ def parse_slo(text: str) -> Slo:
             f"The SLO `{text}` has no time: the shell took the rest for a redirection. Quote it, "
             f'as in --slo "p{match[1]}<=20ms", or write p{match[1]}=20ms.'
         )
+    if re.fullmatch(r"[0-9.]+", match[3].strip()):
+        raise InputError(
+            f"The SLO `{text}` has no unit: write p{match[1]}={match[3].strip()}ms or {match[3].strip()}s."
+        )
     if not 0 < float(match[1]) < 100:
         raise InputError(f"The percentile of an SLO must lie between 0 and 100, but is `p{match[1]}`.")
     return Slo(round(float(match[1]) / 100, 12), units.seconds(match[3], "The time of the SLO"))

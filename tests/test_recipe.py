@@ -190,6 +190,8 @@ def test_an_slo_is_read(text: str, slo: Slo) -> None:
     [
         ("p99", ["Quote it", 'p99<=20ms"', "p99=20ms"]),
         ("p99=", ["p99="]),
+        ("p99=20", ["no unit", "p99=20ms or 20s"]),
+        ("p99.9 <= 0.5 ", ["no unit", "p99.9=0.5ms or 0.5s"]),
         ("mean=20ms", ["such as `p99=20ms`", "mean=20ms"]),
         ("p100=20ms", ["between 0 and 100", "p100"]),
         ("p0=20ms", ["between 0 and 100"]),

@@ -195,6 +195,7 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, tuple[str, ...]]] = {
     "budget without end": (nothing, ("bench", "demo", "--budget", "inf"), 2, ("--budget", "`5m`", "inf")),
     "budget that is no number": (nothing, ("bench", "demo", "--budget", "nan"), 2, ("--budget", "`5m`", "nan")),
     "drop below zero": (nothing, ("bench", "demo", "--accuracy-drop", "-1pp"), 2, ("--accuracy-drop", "-1pp")),
+    "slo without a unit": (nothing, ("bench", "demo", "--slo", "p99=20"), 2, ("no unit", "p99=20ms or 20s")),
     "slo without a time": (nothing, ("bench", "demo", "--slo", "p99="), 2, ("p99=20ms", "`p99=`")),
     "knob of a technique": (
         nothing,
