@@ -97,9 +97,15 @@ def capacity(
 
 
 def _bracket(within: Callable[[float], bool], ceiling: float, near: float | None) -> tuple[float, float]:
-    """A rate that passes and one that is taken to fail; (0, 0) if even a lone request is late."""
+    """A rate that passes and one that is taken to fail; (0, 0) if even a lone request is late.
+
+    Never above the ceiling: within a limit that is longer than the simulation any rate passes, and a guess that is the
+    last answer would grow with each.
+    """
+    near = min(near, ceiling) if near else None
     if near and within(0.9 * near):
-        return 0.9 * near, (1.1 * near if not within(1.1 * near) else max(ceiling, 1.2 * near))
+        above = min(1.1 * near, ceiling)
+        return 0.9 * near, ceiling if within(above) else above
     if not within(_LOWEST * ceiling):
         return 0.0, 0.0
     return _LOWEST * ceiling, min(ceiling, 0.9 * near) if near else ceiling

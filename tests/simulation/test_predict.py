@@ -85,6 +85,13 @@ def test_a_right_guess_changes_nothing_and_a_wrong_one_hardly() -> None:
         assert capacity(times, Named("single"), 0.99, 0.05, near=factor * plain) == pytest.approx(plain, rel=0.011)
 
 
+@pytest.mark.parametrize("near", [None, 50.0, 104.0, 1000.0])
+def test_a_limit_longer_than_the_simulation_carries_no_more_than_the_engine_does(near: float | None) -> None:
+    """In 20 s nobody of 2,000 requests is late at any rate; the engine answers 100 a second."""
+    found = capacity(constant({1: 10.0}), Named("single"), 0.99, 20.0, requests=2000, near=near)
+    assert found == pytest.approx(105.0, rel=0.011)
+
+
 def test_arrivals_are_the_same_at_every_rate_but_for_the_scale() -> None:
     slow, fast = poisson(10.0, seed=3, requests=50), poisson(40.0, seed=3, requests=50)
     assert slow / 4 == pytest.approx(fast, abs=1.0)
