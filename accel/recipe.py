@@ -17,6 +17,7 @@ from accel import plugins, units
 from accel.errors import InputError, nearest
 from accel.paths import located, with_files
 from accel.plugins import Named
+from accel.slo import parse_slo
 
 _LONGEST_NAME = 120
 _SAFE_NAME = re.compile(r"[A-Za-z0-9+][A-Za-z0-9._+-]{0,119}")
@@ -45,16 +46,6 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return self.name
-
-
-class Slo(msgspec.Struct, frozen=True):
-    """A latency limit: the quantile `p` (0 < p < 1) of latencies from schedule stays within `seconds`."""
-
-    p: float
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"p{100 * self.p:.6g} <= {units.show_seconds(self.seconds)}"
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,29 +114,6 @@ def to_toml(recipe: Recipe) -> str:
     for variant in recipe.variants:
         lines += ["", "[[variant]]", *(f"{key} = {_toml(value)}" for key, value in _variant_table(variant).items())]
     return "\n".join(lines) + "\n"
-
-
-def parse_slo(text: str) -> Slo:
-    """Read a latency limit.
-
-    >>> parse_slo("p99=20ms"), str(parse_slo("p99.9 <= 1s"))
-    (Slo(p=0.99, seconds=0.02), 'p99.9 <= 1 s')
-    """
-    match = re.fullmatch(r"\s*p(\d+(?:\.\d+)?)\s*(?:(<=|==|=|<|≤)\s*(\S.*))?\s*", str(text))
-    if match is None:
-        raise InputError(f"The SLO must be a percentile and a time, such as `p99=20ms`, but is `{text}`.")
-    if match[2] is None:
-        raise InputError(
-            f"The SLO `{text}` has no time: the shell took the rest for a redirection. Quote it, "
-            f'as in --slo "p{match[1]}<=20ms", or write p{match[1]}=20ms.'
-        )
-    if re.fullmatch(r"[0-9.]+", match[3].strip()):
-        raise InputError(
-            f"The SLO `{text}` has no unit: write p{match[1]}={match[3].strip()}ms or {match[3].strip()}s."
-        )
-    if not 0 < float(match[1]) < 100:
-        raise InputError(f"The percentile of an SLO must lie between 0 and 100, but is `p{match[1]}`.")
-    return Slo(round(float(match[1]) / 100, 12), units.seconds(match[3], "The time of the SLO"))
 
 
 def variant_name(compression: tuple[Named, ...], backend: Named, instances: Any = 1) -> str:

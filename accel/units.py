@@ -8,6 +8,17 @@ import re
 from accel.errors import InputError
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_DURATION = r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?\d+)?)\s*([a-zµ]*)\s*"
+
+
+def has_unit(text: str) -> bool:
+    """Whether a duration says its unit.
+
+    >>> has_unit("20ms"), has_unit(" 1e-2 ")
+    (True, False)
+    """
+    match = re.fullmatch(_DURATION, text)
+    return match is None or bool(match[2])
 
 
 def seconds(text: str | float, what: str = "duration") -> float:
@@ -16,7 +27,7 @@ def seconds(text: str | float, what: str = "duration") -> float:
     >>> seconds("20ms"), seconds("5m"), seconds(3)
     (0.02, 300.0, 3.0)
     """
-    match = re.fullmatch(r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?\d+)?)\s*([a-zµ]*)\s*", str(text))
+    match = re.fullmatch(_DURATION, str(text))
     if match is None or (match[2] and match[2] not in _SECONDS):
         raise InputError(f"{what} must be a time such as `20ms`, `3s` or `5m`, but is `{text}`.")
     value = float(match[1]) * _SECONDS.get(match[2] or "s", 1.0)

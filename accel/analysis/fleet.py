@@ -12,7 +12,7 @@ from accel.analysis.burstiness import Burstiness
 from accel.analysis.cost import HOUR_S, MILLION, PER_SECOND, endpoint_per_request
 from accel.analysis.replicas import Count, Scaled, Scaling, count
 from accel.analysis.serverless import ServerlessCost
-from accel.recipe import Slo
+from accel.slo import Slo
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):

@@ -107,7 +107,7 @@ def slo() -> Checked:
     """A latency limit such as `p99=20ms`."""
 
     def check(text: str) -> object:
-        from accel.recipe import parse_slo
+        from accel.slo import parse_slo
 
         return parse_slo(text)
 

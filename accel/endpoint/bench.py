@@ -26,9 +26,10 @@ from accel.errors import InputError, NothingMeasured, VariantError
 from accel.measurement.machine import Machine, detect, env_id
 from accel.model import Facts, Signature, Source
 from accel.plugins import Named
-from accel.recipe import Variant, parse_slo
+from accel.recipe import Variant
 from accel.result import write_atomically
 from accel.samples import materialise
+from accel.slo import parse_slo
 from accel.study.folder import StudyFolder
 from accel.study.options import default_folder
 

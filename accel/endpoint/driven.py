@@ -11,8 +11,8 @@ import msgspec
 
 from accel import units
 from accel.analysis import Estimate
-from accel.recipe import Slo
 from accel.result import Level
+from accel.slo import Slo
 
 _SAID = {
     "unconfirmed": "the fresh trials at the claimed rate were above the limit on average",

@@ -18,8 +18,8 @@ from accel.endpoint.look import Server, still_answers
 from accel.endpoint.rows import failed_row, in_words, row_of, why
 from accel.endpoint.runs import Runs, Settings, Stopped
 from accel.plugins import Named
-from accel.recipe import Slo
 from accel.result import Phase
+from accel.slo import Slo
 from accel.study.folder import StudyFolder
 from accel.study.live import Live, Target
 from accel.study.load import covering

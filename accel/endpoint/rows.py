@@ -14,8 +14,8 @@ from accel.analysis.percentiles import carries, quantile, quantile_estimate
 from accel.analysis.serving import serving
 from accel.endpoint.driven import Driven, Load
 from accel.measurement.trace import ERROR, OK, UNFINISHED, Trace
-from accel.recipe import Slo
 from accel.result import Result
+from accel.slo import Slo
 from accel.units import show_seconds
 
 _GIVEN_UP = 20

@@ -14,8 +14,9 @@ from accel.errors import VariantError
 from accel.measurement.noise import validity
 from accel.measurement.trace import ERROR, Trace
 from accel.plugins import Named
-from accel.recipe import Slo, Variant
+from accel.recipe import Variant
 from accel.result import Phase, Result, SetUp, Witness
+from accel.slo import Slo
 from accel.study.folder import StudyFolder
 from accel.study.live import Live, Target, Turn
 from accel.study.prepare import Prepared

@@ -20,6 +20,16 @@ _LARGEST_INLINE_BYTES = 1_800_000_000
 """protobuf can't hold more than 2 GiB; weights of larger models go beside the file."""
 
 
+def reachable(form: str) -> tuple[str, ...]:
+    """A form and those it can be converted to.
+
+    >>> reachable("sklearn")
+    ('sklearn', 'onnx', 'openvino')
+    """
+    made = tuple(f for f, origins in PATHS.items() if form in origins)
+    return (form, *(further for f in made for further in reachable(f)))
+
+
 def copy_onnx(source: Path, folder: Path) -> None:
     """The file and its external data, alone in `folder`."""
     shutil.copyfile(source, folder / MODEL_FILE["onnx"])

@@ -133,7 +133,7 @@ class Model:
 
     def has_path_to(self, form: str) -> bool:
         """True if the form is there or could be made from one that is."""
-        return form in self._forms or any(self.has_path_to(f) for f in convert.PATHS.get(form, ()))
+        return any(form in convert.reachable(one) for one in self._forms)
 
     def as_form(self, form: str) -> Any:
         """The model in a form: "torch" a TorchForm, "onnx" and "openvino" a path (alone in a folder), "callable" Call,

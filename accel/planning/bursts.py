@@ -10,9 +10,9 @@ import numpy.typing as npt
 from accel import plugins
 from accel.analysis import Estimate
 from accel.planning.carried import Carried
-from accel.recipe import Slo
 from accel.scenarios import generator
 from accel.simulation.simulate import simulate
+from accel.slo import Slo
 
 Float = npt.NDArray[np.float64]
 _REQUESTS = 8000

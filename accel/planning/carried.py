@@ -16,11 +16,11 @@ from accel.analysis import Estimate
 from accel.analysis.conclusion import Online, Row, StudyRecord
 from accel.measurement.trace import Trace
 from accel.plugins import Named
-from accel.recipe import Slo
 from accel.result import Result
 from accel.simulation.predict import REQUESTS, capacity
 from accel.simulation.retrace import times_of
 from accel.simulation.service_times import ServiceTimes
+from accel.slo import Slo
 from accel.units import show_seconds
 
 _SEEDS = (0, 1)

@@ -24,7 +24,7 @@ from accel.planning.carried import Carried, carried
 from accel.planning.demand import Demand, demand
 from accel.planning.over_time import over_time
 from accel.planning.scaling import Asked, checked
-from accel.recipe import Slo
+from accel.slo import Slo
 from accel.study.folder import StudyFolder
 from accel.study.study import Study
 

@@ -11,7 +11,7 @@ from accel.analysis import cost
 from accel.analysis.conclusion import StudyRecord
 from accel.analysis.serverless import Serverless, parse_serverless
 from accel.errors import InputError
-from accel.recipe import Slo, parse_slo
+from accel.slo import Slo, parse_slo
 
 _MOST_GROWTH = 1e6
 _MOST_SPARE = 1_000_000

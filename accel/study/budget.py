@@ -82,11 +82,16 @@ class Budget:
         return max(0.0, latest_s - self.elapsed_s())
 
     @contextlib.contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """What runs inside is cut after `seconds`, as it is when the budget ends."""
+    def within(self, seconds: float, what: str = "its time") -> Iterator[None]:
+        """What runs inside is cut after `seconds` as it is when the budget ends; then it is `what` that ended."""
         before, self._within_s = self._within_s, min(self._within_s, self.elapsed_s() + seconds)
         try:
             yield
+        except BudgetEnded as error:
+            self._within_s = before
+            if math.isinf(seconds) or not self.cut_s():
+                raise
+            raise BudgetEnded(error.doing, what=what) from None
         finally:
             self._within_s = before
 

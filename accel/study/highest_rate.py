@@ -20,10 +20,10 @@ from accel.errors import InputError
 from accel.measurement.machine import detect, env_id
 from accel.measurement.trace import Trace
 from accel.plugins import Named
-from accel.recipe import Slo, parse_slo
 from accel.result import Result
 from accel.simulation.predict import capacity
 from accel.simulation.service_times import ServiceTimes
+from accel.slo import Slo, parse_slo
 from accel.study.live import Live, Turn
 from accel.study.load import covering
 from accel.study.max_qps import MOST, Search

@@ -19,8 +19,8 @@ from accel.errors import InputError
 from accel.measurement.machine import detect, env_id
 from accel.measurement.trace import Trace
 from accel.plugins import Named
-from accel.recipe import Slo, parse_slo
 from accel.result import Result, SetUp, Witness
+from accel.slo import Slo, parse_slo
 from accel.study import defaults
 from accel.study.folder import StudyFolder
 from accel.study.live import Live, Turn

@@ -12,7 +12,7 @@ from accel.compilation import Refusal
 from accel.errors import MissingLibrary, VariantError
 from accel.measurement.machine import Machine
 from accel.model import Facts
-from accel.model.convert import PATHS
+from accel.model.convert import reachable
 from accel.recipe import Variant
 
 
@@ -65,22 +65,16 @@ def _out_of_order(variant: Variant, facts: Facts) -> Refusal | None:
                 f"{there[0]}.",
                 f"Put `{named.name}` before `{left_by}`.",
             )
-        there, left_by = _reachable(technique.writes(target)), named.name
+        there, left_by = reachable(technique.writes(target)), named.name
     return None
 
 
 def _without_form(variant: Variant, runs: tuple[str, ...], facts: Facts) -> Refusal | None:
     """A backend that no form of the model leads to: there is no way back from a graph to a module."""
-    there = {further for form in facts.forms for further in _reachable(form)}
-    if variant.compression or there & set(runs):
+    came_as = facts.forms[0]
+    if variant.compression or set(reachable(came_as)) & set(runs):
         return None
     return Refusal(
-        f"`{variant.backend.name}` needs the model as {' or '.join(runs)}, but there is only {', '.join(facts.forms)}.",
+        f"`{variant.backend.name}` needs the model as {' or '.join(runs)}, but there is only {came_as}.",
         f"Give the model as {' or '.join(runs)}, or leave `{variant.backend.name}` out.",
     )
-
-
-def _reachable(form: str) -> tuple[str, ...]:
-    """A form and those it can be converted to."""
-    made = tuple(f for f, origins in PATHS.items() if form in origins)
-    return (form, *(further for f in made for further in _reachable(f)))

@@ -18,7 +18,8 @@ from accel.errors import InputError, nearest
 from accel.model.hf_folder import check_name
 from accel.paths import with_files
 from accel.plugins import Named
-from accel.recipe import Recipe, Slo, Variant, parse_slo, parse_variant, read, variant_name
+from accel.recipe import Recipe, Variant, parse_variant, read, variant_name
+from accel.slo import Slo, parse_slo
 from accel.study import defaults
 from accel.study.profiles import Profile, profile
 

@@ -55,14 +55,12 @@ def look_at(funnel: Funnel, variant: Variant) -> None:
     """Prepare, check, score and time one; raises BudgetEnded only where not even the baseline was timed."""
     is_baseline = variant.name == funnel.record.baseline
     try:
-        with funnel.budget.within(_longest_s(funnel, variant)):
+        with funnel.budget.within(_longest_s(funnel, variant), _SLOW_SHARE):
             _screen_one(funnel, variant, "baseline" if is_baseline else "candidate")
     except BudgetEnded as error:
         if is_baseline and not funnel.baseline_ok():
             raise
-        # Cut while the budget itself still has time: that was the end of the part that slow compilations may take.
-        of_share = funnel.budget.cut_s() > 0 and _compiles_long(variant)
-        _cut(funnel, variant, BudgetEnded(error.doing, what=_SLOW_SHARE) if of_share else error)
+        _cut(funnel, variant, error)
 
 
 def _why_not(funnel: Funnel, variant: Variant) -> str:

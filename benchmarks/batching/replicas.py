@@ -31,8 +31,8 @@ from accel.errors import AccelError, NothingMeasured
 from accel.measurement.affinity import pinned, usable
 from accel.measurement.trace import Trace
 from accel.plugins import Named
-from accel.recipe import Slo
 from accel.result import Result
+from accel.slo import Slo
 from accel.study.folder import StudyFolder
 from accel.study.kept import find
 from accel.study.live import Live, Turn

@@ -13,8 +13,9 @@ from accel.endpoint.rows import failed_row, in_words, row_of, waited
 from accel.endpoint.runs import as_answers, busy
 from accel.measurement.trace import ERROR, OK, UNFINISHED, Trace
 from accel.plugins import Named
-from accel.recipe import Slo, Variant
+from accel.recipe import Variant
 from accel.result import Result, Witness
+from accel.slo import Slo
 
 MS = 1_000_000
 LIMIT = Slo(0.9, 0.02)

@@ -16,7 +16,7 @@ from accel.errors import InputError
 from accel.planning.bursts import busiest, gaps_factor
 from accel.planning.carried import Carried, carried
 from accel.planning.plan import CapacityPlan
-from accel.recipe import Slo
+from accel.slo import Slo
 from accel.study.folder import StudyFolder
 from accel.study.study import Study
 from tests.synthetic import Made, synthetic_study, variant

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -53,6 +55,10 @@ def test_what_has_a_share_of_its_own_is_cut_at_its_end() -> None:
     assert budget.cut_s() == pytest.approx(300 + 30 - 60 - budget.wrap_up_s)
     with pytest.raises(KeyError), budget.within(1.0):
         raise KeyError
+    with pytest.raises(BudgetEnded, match="its share ended while measuring"), budget.within(1.0, "its share"):
+        raise BudgetEnded("measuring")
+    with pytest.raises(BudgetEnded, match="the budget ended"), budget.within(math.inf, "its share"):
+        raise BudgetEnded("measuring")
     assert budget.cut_s() > 100
 
 

@@ -9,7 +9,7 @@ import pytest
 import accel
 from accel.analysis import Estimate
 from accel.analysis.online import Trial
-from accel.recipe import parse_slo
+from accel.slo import parse_slo
 from accel.study.highest_rate import _SAID, MaxQps
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from accel.errors import InputError
 from accel.plugins import Named
-from accel.recipe import Slo, Variant
+from accel.recipe import Variant
+from accel.slo import Slo
 from accel.study.options import asked_variants, check_sizes, default_folder, resolve, with_baseline
 
 RECIPE = """
