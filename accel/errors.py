@@ -44,8 +44,8 @@ class MissingLibrary(InputError):
     The model needs the package `timm`, which is not installed. Install it with: pip install timm
     """
 
-    def __init__(self, package: str, what: str, *, extra: str | None = None) -> None:
-        line = f'pip install "accel-bench[{extra}]"' if extra else f"pip install {package}"
+    def __init__(self, package: str, what: str, *, extra: str | None = None, line: str | None = None) -> None:
+        line = line or (f'pip install "accel-bench[{extra}]"' if extra else f"pip install {package}")
         super().__init__(f"{what} needs the package `{package}`, which is not installed. Install it with: {line}")
         self.package = package
         self.install = line

@@ -54,7 +54,7 @@ def test_what_needs_a_gpu_is_listed_and_not_advised_where_there_is_none() -> Non
     assert not any("tensorrt" in told for told in checkup.advice(here))
     with_gpu = machine(gpus=(Gpu(name="Test GPU"),))
     states = {s.name: s for s in checkup.backends(with_gpu, lambda package: "not installed")}
-    assert states["tensorrt"].get == "pip install tensorrt"
+    assert states["tensorrt"].get.endswith("pip install --force-reinstall onnxruntime-gpu tensorrt")
 
 
 def test_what_is_missing_says_how_to_get_it() -> None:

@@ -13,8 +13,8 @@ import numpy as np
 
 from accel import plugins
 from accel.checkup.devices import devices
+from accel.compilation import not_installed
 from accel.compilation._devices import Device
-from accel.errors import MissingLibrary
 from accel.measurement import noise
 from accel.measurement.machine import Machine, detect
 from accel.measurement.snapshot import snapshot
@@ -87,7 +87,7 @@ def backends(machine: Machine, problem_of: Callable[[str], str]) -> tuple[Backen
             continue
         absent = getattr(cls, "needs_gpu", False) and not machine.gpus
         problem = "needs an NVIDIA GPU, and none is visible here" if absent else problem_of(cls.runtime)
-        missing = MissingLibrary(cls.runtime, f"the backend `{name}`", extra=cls.extra)
+        missing = not_installed(cls, f"the backend `{name}`")
         get = missing.install if problem and not absent else ""
         version = machine.packages.get(cls.runtime, "")
         states.append(BackendState(name=name, runtime=cls.runtime, version=version, problem=problem, get=get))

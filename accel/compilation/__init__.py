@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from accel.errors import MissingLibrary
+
 if TYPE_CHECKING:
     from accel.measurement.machine import Machine
     from accel.model import Facts, Model
@@ -86,6 +88,7 @@ class Backend(Protocol):
     runs: the model forms it can build from, the best first ("torch", "onnx", "openvino", "callable").
     runtime: the Python package a measure child needs.
     extra: the accel-bench extra that installs it.
+    install (optional): the command that installs it, where neither the extra nor the package's own name does.
     slow_to_build (optional, False if absent): its compiler takes a minute or so; tried only while there is time.
     shares_process (optional, True if absent): several engines of it may live and run side by side in one process.
     takes_turns (optional, False if absent): much of a run is Python, so that several in one process would take turns.
@@ -122,6 +125,12 @@ class Backend(Protocol):
 def on_gpu(backend: Backend) -> bool:
     """True if it computes on a GPU: there is no other way, or its field `device` says so."""
     return bool(getattr(backend, "needs_gpu", False)) or getattr(backend, "device", "cpu") != "cpu"
+
+
+def not_installed(backend: Backend | type[Backend], what: str, package: str | None = None) -> MissingLibrary:
+    """That `package` (by default the runtime's own) is missing, with the line that installs the backend."""
+    line = getattr(backend, "install", None)
+    return MissingLibrary(package or backend.runtime, what, extra=backend.extra, line=line)
 
 
 def threads_or(default: int, asked: int) -> int:

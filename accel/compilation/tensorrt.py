@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
 _ENGINE = "engine"
 _PROGRAM = "tensorrt.pt2"
-_INSTALL = (
-    "Install one of: pip uninstall --yes onnxruntime && pip install --force-reinstall onnxruntime-gpu tensorrt; or: "
-    "pip install torch-tensorrt"
-)
+_INSTALL = "pip uninstall --yes onnxruntime && pip install --force-reinstall onnxruntime-gpu tensorrt"
 Size = Annotated[int, msgspec.Meta(ge=1)]
 Range = tuple[Size, Size, Size]
 
@@ -45,6 +42,7 @@ class TensorRt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     runtime: ClassVar[str] = "tensorrt"
     slow_to_build: ClassVar[bool] = True
     extra: ClassVar[str | None] = None
+    install: ClassVar[str] = _INSTALL
     needs_gpu: ClassVar[bool] = True
     build_fields: ClassVar[tuple[str, ...]] = ("precision", "batch", "length")
 
@@ -63,7 +61,7 @@ class TensorRt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 f"The lengths {self.length} aren't smallest, usual, largest.", "Give them in ascending order."
             )
         if way() is None:
-            return Refusal("TensorRT isn't installed.", _INSTALL)
+            return Refusal("TensorRT isn't installed.", f"Install one of: {_INSTALL}; or: pip install torch-tensorrt")
         if way() == "torch" and self.precision == "int8":
             return Refusal(
                 "Through torch-tensorrt nothing is computed in 8 bits here.",

@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 
 from accel import plugins
-from accel.compilation import Backend, Effective, Engine
-from accel.errors import MissingLibrary
+from accel.compilation import Backend, Effective, Engine, not_installed
 from accel.measurement import denormals, memory
 from accel.measurement.affinity import Cores, pinned
 from accel.measurement.denormals import Denormals
@@ -83,5 +82,5 @@ def _import(backend: Backend) -> float:
         importlib.import_module(backend.runtime)
     except ModuleNotFoundError as error:
         what = f"The backend `{plugins.name_of(backend)}`"
-        raise MissingLibrary(error.name or backend.runtime, what, extra=backend.extra) from None
+        raise not_installed(backend, what, error.name) from None
     return time.perf_counter() - start

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from accel import plugins
-from accel.compilation import Refusal
-from accel.errors import MissingLibrary, VariantError
+from accel.compilation import Refusal, not_installed, on_gpu
+from accel.errors import VariantError
 from accel.measurement.machine import Machine
 from accel.model import Facts
 from accel.model.convert import reachable
@@ -27,8 +27,9 @@ class NotTried(VariantError):
 def why_not(variant: Variant, facts: Facts, machine: Machine) -> NotTried | None:
     """None if it may be tried, else the reason and the next step."""
     backend = plugins.make("compilation", variant.backend)
-    if find_spec(backend.runtime) is None:
-        error = MissingLibrary(backend.runtime, f"the backend `{variant.backend.name}`", extra=backend.extra)
+    without_gpu = on_gpu(backend) and not machine.gpus  # which no package mends
+    if find_spec(backend.runtime) is None and not without_gpu:
+        error = not_installed(backend, f"the backend `{variant.backend.name}`")
         return NotTried(f"`{backend.runtime}` is not installed", error.install, "skipped")
     refusal = (
         backend.fits(facts, machine)

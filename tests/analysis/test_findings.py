@@ -289,6 +289,26 @@ def test_what_the_claim_is_short_of_is_said(record: StudyRecord, note: str) -> N
 # --- the study -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("next_step", "command"),
+    [
+        ('Install it with: pip install "accel-bench[torch]"', 'pip install "accel-bench[torch]"'),
+        (
+            "Install it with: pip uninstall --yes onnxruntime && pip install --force-reinstall onnxruntime-gpu",
+            "pip uninstall --yes onnxruntime && pip install --force-reinstall onnxruntime-gpu",
+        ),
+        ("Install one of: pip install one; or: pip install two", "pip install one"),
+    ],
+)
+def test_a_missing_package_comes_with_the_whole_line_that_installs_it(
+    record: StudyRecord, next_step: str, command: str
+) -> None:
+    lost = Row(name="lost", variant=FAST, status="skipped", reason="It is not installed", next_step=next_step)
+    (one,) = found(record, rows=(*ROWS, lost))
+    assert "`lost` was not tried" in one.what
+    assert one.command == command
+
+
 def test_what_the_budget_did_not_buy_comes_with_the_command_that_goes_on(record: StudyRecord) -> None:
     cut = msgspec.structs.replace(record, not_bought=("a", "2 of 6 blocks", "c", "d"), budget_s=300.0)
     (one,) = found(cut)

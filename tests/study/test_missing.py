@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from accel.measurement.nvml import Gpu
 from accel.plugins import Named, parse_several
 from accel.recipe import Variant
 from accel.study.missing import why_not
@@ -43,6 +44,18 @@ def test_a_backend_that_is_not_installed_is_skipped_and_not_refused(monkeypatch:
     assert refusal is not None
     assert refusal.status == "skipped"
     assert "pip install" in refusal.next_step
+
+
+def test_no_package_is_asked_for_where_it_would_not_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accel.study.missing.find_spec", lambda name: None)
+    plain, card = Variant(name="asked", backend=Named("tensorrt")), Gpu(name="H200", capability="9.0")
+    alone = why_not(plain, TORCH, machine())
+    assert alone is not None
+    assert (alone.status, "NVIDIA GPU" in alone.reason) == ("refused", True)
+    beside = why_not(plain, TORCH, msgspec.structs.replace(machine(), gpus=(card,)))
+    assert beside is not None
+    assert beside.status == "skipped"
+    assert beside.next_step.endswith("pip install --force-reinstall onnxruntime-gpu tensorrt")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from accel.analysis import wording as words
@@ -9,6 +10,9 @@ from accel.analysis.conclusion import Comparison, Finding, Row, StudyRecord
 from accel.analysis.findings.seen import Seen, again, sentence
 from accel.analysis.guard import is_probe
 from accel.units import show_seconds
+
+_INSTALLS = re.compile(r"\bpip (?:un)?install [^;`\n]+")
+"""The first command of a next step, from its first word on: to put one build in another's place both are needed."""
 
 
 def _of_rows(seen: Seen) -> Iterator[Finding]:
@@ -93,13 +97,12 @@ def _others(seen: Seen) -> Iterator[Finding]:
 
 
 def _missing(row: Row, record: StudyRecord) -> Iterator[Finding]:
-    if row.status == "skipped" and "pip install" in f"{row.reason} {row.next_step}":
-        said = row.next_step if "pip install" in row.next_step else row.reason
-        install = said[said.index("pip install") :].strip("`. ")
+    install = _INSTALLS.search(f"{row.next_step}\n{row.reason}")
+    if row.status == "skipped" and install is not None:
         yield Finding(
             what=f"`{row.name}` was not tried: a package is missing.",
             why=sentence(row.reason),
-            command=install,
+            command=install[0].strip("`. )"),
             weight=50,
         )
 
