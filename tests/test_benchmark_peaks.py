@@ -33,6 +33,20 @@ def test_the_best_rounds_are_held_against_each_other() -> None:
     assert agreed(made) == {"fp32/1": True}
 
 
+def test_of_main_memory_each_round_is_held_against_its_own() -> None:
+    """The host gave twice as much in one round of each, and not in the same one."""
+    own, native = [30.0, 60.0, 31.0, 33.0, 30.0], [30.0, 30.0, 31.0, 30.0, 60.0]
+    rounds = tuple(
+        Round(at_unix_ns=i, rates={"accel": {"ram/2": a}, "native": {"ram/2": b}})
+        for i, (a, b) in enumerate(zip(own, native, strict=True))
+    )
+    (one,) = ratios(Report(machine=machine(), rounds=rounds))
+    assert (one.accel, one.value) == (60.0, 1.0)
+    assert (one.low, one.high) == (1.0, 1.05), "without a round at 1.0 the median lies between 1.0 and 1.1"
+    slow = tuple(Round(at_unix_ns=0, rates={"accel": {"ram/2": 30.0}, "native": {"ram/2": 40.0}}) for _ in range(3))
+    assert agreed(Report(machine=machine(), rounds=slow)) == {"ram/2": False}
+
+
 def test_peaks_measured_too_low_are_found() -> None:
     made = report([70.0] * 3, [100.0] * 3, [50.0] * 3)
     assert agreed(made) == {"fp32/1": False}

@@ -2,8 +2,10 @@
 
 `python -m benchmarks.hardware.peaks measure --rounds 7` adds rounds until there are so many (about 40 s each; it wants
 a quiet machine); `show` prints the table. In each round accel's own child measures everything, then each second method
-does. A peak is what the machine can do, and whatever disturbs only makes slower: the best round of each counts. How
-much that rests on a single round is shown by leaving out one after the other.
+does. A peak is what the machine can do, and whatever disturbs a core only makes it slower: the best round of each
+counts. Main memory belongs to the host: its rate goes up and down with the neighbours and with where the host has put
+the processors, for both methods alike, so each round's ratio is taken and their median counts. How much either rests on
+a single round is shown by leaving out one after the other.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
@@ -23,6 +26,8 @@ from benchmarks.hardware import second
 
 OUT = Path(__file__).parents[2] / "reports" / "hardware" / "peaks.json"
 WITHIN = 0.10
+SHARED = ("ram",)
+"""What the machine shares with others on its host."""
 _KINDS = ("fp32", "bf16", "int8", "l2", "l3", "ram")
 _UNITS = {"fp32": "GFLOP/s", "bf16": "GFLOP/s", "int8": "GOP/s"}
 
@@ -44,7 +49,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ratio(msgspec.Struct, frozen=True, kw_only=True):
-    """accel's best rate over a second method's best. low, high: of that ratio with one round left out, whichever."""
+    """accel's rate over a second method's: of the best rounds, or of what is shared the median of the rounds' ratios.
+
+    accel: its best rate. low, high: of the ratio with one round left out, whichever.
+    """
 
     what: str
     method: str
@@ -69,20 +77,32 @@ def ratios(report: Report) -> list[Ratio]:
         for method in methods:
             both = [r.rates for r in report.rounds if what in r.rates.get(method, {}) and what in r.rates["accel"]]
             own, theirs = ([rates[name][what] for rates in both] for name in ("accel", method))
-            low, high = _without_one(own, theirs)
-            best, value = max(own), max(own) / max(theirs)
-            mine.append(Ratio(what=what, method=method, accel=best, value=value, low=low, high=high, rounds=len(both)))
+            of = _paired if what.partition("/")[0] in SHARED else _best
+            low, high = _without_one(of, own, theirs)
+            value = of(own, theirs)
+            mine.append(
+                Ratio(what=what, method=method, accel=max(own), value=value, low=low, high=high, rounds=len(both))
+            )
         found += sorted(mine, key=lambda r: abs(r.value - 1))
     order = {kind: i for i, kind in enumerate(_KINDS)}
     return sorted(found, key=lambda r: (order[r.what.partition("/")[0]], int(r.what.partition("/")[2])))
 
 
-def _without_one(own: list[float], theirs: list[float]) -> tuple[float, float]:
-    """The smallest and largest ratio of the best, with one round left out; of all of them where there is but one."""
+def _best(own: list[float], theirs: list[float]) -> float:
+    return max(own) / max(theirs)
+
+
+def _paired(own: list[float], theirs: list[float]) -> float:
+    return median(mine / other for mine, other in zip(own, theirs, strict=True))
+
+
+def _without_one(
+    of: Callable[[list[float], list[float]], float], own: list[float], theirs: list[float]
+) -> tuple[float, float]:
+    """The smallest and largest ratio with one round left out; of all of them where there is but one."""
     if len(own) == 1:
-        return own[0] / theirs[0], own[0] / theirs[0]
-    left = [(own[:i] + own[i + 1 :], theirs[:i] + theirs[i + 1 :]) for i in range(len(own))]
-    found = [max(mine) / max(others) for mine, others in left]
+        return of(own, theirs), of(own, theirs)
+    found = [of(own[:i] + own[i + 1 :], theirs[:i] + theirs[i + 1 :]) for i in range(len(own))]
     return min(found), max(found)
 
 

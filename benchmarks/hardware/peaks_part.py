@@ -33,7 +33,9 @@ def peaks(path: Path) -> list[str]:
     held = agreed(report)
     about = (
         f"accel's own measurement over each second method, in turns: the best of {len(report.rounds)} rounds of each; "
-        f"in brackets the ratio with any one round left out. Within {100 * WITHIN:.0f} % of at least one of them: "
+        "of main memory (ram), whose rate goes up and down with the neighbours on the host, the median of the rounds' "
+        "ratios. In brackets the ratio with any one round left out. "
+        f"Within {100 * WITHIN:.0f} % of at least one of them: "
         f"{sum(held.values())} of {len(held)}."
     )
     missing = "\n".join(f"- No {words.sentence(f'{name}: {why}')}" for name, why in report.missing.items())
