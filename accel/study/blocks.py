@@ -15,12 +15,13 @@ from accel.plugins import Named
 from accel.result import Role
 from accel.study.budget import BudgetEnded, turn_s
 from accel.study.decisions import Entry
+from accel.study.finalists import two_runs_s
 from accel.study.live import Turn
 from accel.study.load import server_at
 from accel.study.rates import next_rate, policy_and_rate, requests_needed
 from accel.study.rounds import Rounds, Who, shuffled
 from accel.study.speeds import latency_s
-from accel.study.tuning import best_size, two_runs_s
+from accel.study.tuning import best_size
 from accel.study.widths import narrow_enough
 
 if TYPE_CHECKING:

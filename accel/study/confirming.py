@@ -9,12 +9,13 @@ from accel.plugins import Named
 from accel.result import Role
 from accel.study.budget import BudgetEnded, turn_s
 from accel.study.decisions import Entry
+from accel.study.finalists import two_runs_s
 from accel.study.live import Turn
 from accel.study.load import server_at
 from accel.study.max_qps import FRESH
 from accel.study.rates import requests_needed
 from accel.study.rounds import Rounds, Who, shuffled
-from accel.study.tuning import best_size, two_runs_s
+from accel.study.tuning import best_size
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel

@@ -27,6 +27,7 @@ from accel.study.blocks import compare
 from accel.study.budget import NOT_BOUGHT, Budget, BudgetEnded
 from accel.study.confirming import confirm
 from accel.study.decisions import Decisions, Entry
+from accel.study.finalists import dismiss, settled, to_tune
 from accel.study.folder import StudyFolder
 from accel.study.instances import with_instances
 from accel.study.knob_rounds import with_knobs
@@ -47,7 +48,7 @@ from accel.study.scoring import Score
 from accel.study.screening import screen
 from accel.study.searching import search
 from accel.study.steps import measure_steps
-from accel.study.tuning import SIZES, dismiss, settled, to_tune, tune
+from accel.study.tuning import SIZES, tune
 
 _LEAST_LIMIT = 1e-3
 _READINGS, _COPY_BYTES_PER_S = 7, 100e6

@@ -18,11 +18,12 @@ from accel.simulation.predict import capacity
 from accel.study.blocks import fix_slo
 from accel.study.budget import BudgetEnded
 from accel.study.deriving import LONGEST_NAME, adopt, is_new, score_of_parent, usual_turns
+from accel.study.finalists import placed
 from accel.study.lengths import expected_s
 from accel.study.live import Turn
 from accel.study.rates import service_times
 from accel.study.speeds import latency_s
-from accel.study.tuning import best_rate, placed
+from accel.study.tuning import best_rate
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel

@@ -17,6 +17,7 @@ from accel.plugins import Named
 from accel.study.blocks import fix_slo
 from accel.study.budget import BudgetEnded, turn_s
 from accel.study.deriving import adopt, is_new, score_of_parent, usual_turns
+from accel.study.finalists import placed, two_runs_s
 from accel.study.knob_gains import gain, gains, goals, rounds, run_id, told
 from accel.study.knobs import Goal, Turned, by_turns, together, turned
 from accel.study.lengths import expected_s
@@ -24,7 +25,7 @@ from accel.study.live import Turn
 from accel.study.rounds import Rounds, shuffled
 from accel.study.screening import look_at, look_s, screened
 from accel.study.speeds import latency_s, memory_bytes
-from accel.study.tuning import best_rate, best_size, placed, two_runs_s
+from accel.study.tuning import best_rate, best_size
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel

@@ -17,7 +17,7 @@ from accel.plugins import Named
 from accel.recipe import Variant
 from accel.result import Check, Quality
 from accel.simulation.service_times import ServiceTimes
-from accel.study import instances, tuning
+from accel.study import finalists, instances, tuning
 from accel.study.budget import Budget, BudgetEnded
 from accel.study.decisions import Decisions
 from accel.study.instances import derived, with_instances
@@ -137,7 +137,7 @@ def speeds_by_hand(monkeypatch: pytest.MonkeyPatch, carries: Any) -> None:
     monkeypatch.setattr(instances, "latency_s", lambda funnel, run_id: funnel.speeds[of(funnel, run_id)][0])
     monkeypatch.setattr(instances, "_carries", lambda funnel, name: funnel.speeds[name][2])
     monkeypatch.setattr(instances, "expected_s", lambda funnel, turn, name: 1.0)
-    monkeypatch.setattr(tuning, "two_runs_s", lambda funnel: 3.0)
+    monkeypatch.setattr(finalists, "two_runs_s", lambda funnel: 3.0)
 
 
 def test_what_is_derived_on_two_four_and_one_a_core() -> None:
@@ -213,10 +213,10 @@ def test_who_is_better_in_batch_or_online_enters_and_nobody_else(
 
 def test_it_takes_the_last_place_of_three_and_none_of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     better = {"ort+2-instances": (0.009, 900.0, 400.0), "ov+2-instances": (0.008, 50.0, 50.0)}
-    for most, finalists, found in ((3, ["ov", "ort", "base"], ["ov", "ort", "ort+2-instances"]), (2, ["ov", "ort"], 0)):
+    for most, chosen, found in ((3, ["ov", "ort", "base"], ["ov", "ort", "ort+2-instances"]), (2, ["ov", "ort"], 0)):
         funnel = FakeFunnel(tmp_path, SPEEDS | better)
         monkeypatch.setattr(funnel.budget, "finalists", lambda profile, seen, least, most=most: most)
-        assert with_instances(funnel, finalists) == (found or finalists)  # type: ignore[arg-type]
+        assert with_instances(funnel, chosen) == (found or chosen)  # type: ignore[arg-type]
         assert "looked better" in funnel.not_bought[-1]
 
 

@@ -12,7 +12,7 @@ import pytest
 from accel.errors import VariantError
 from accel.plugins import Named
 from accel.recipe import Variant
-from accel.study import deriving, knob_gains, knob_rounds, tuning
+from accel.study import deriving, finalists, knob_gains, knob_rounds, tuning
 from accel.study.budget import BudgetEnded
 from accel.study.funnel import Funnel
 from accel.study.knob_rounds import with_knobs
@@ -100,7 +100,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(knob_rounds, "Rounds", Rounds)
     monkeypatch.setattr(knob_rounds, "fix_slo", lambda funnel: None)
     monkeypatch.setattr(knob_rounds, "expected_s", lambda funnel, turn, name: 1.0)
-    for module in (knob_rounds, tuning):
+    for module in (knob_rounds, finalists):
         monkeypatch.setattr(module, "two_runs_s", lambda funnel: 3.0)
     monkeypatch.setattr(knob_rounds, "look_s", lambda funnel: 8.0)
 
@@ -275,16 +275,16 @@ def test_finalists_stay_when_an_attempt_resumes_with_less_time_left(
 ) -> None:
     most = 3
     order = ["ort", "ov", "base-2", "base-3"]
-    monkeypatch.setattr(tuning, "most_finalists", lambda funnel: most)
-    monkeypatch.setattr(tuning, "finalists", lambda funnel: order[:most])
+    monkeypatch.setattr(finalists, "most_finalists", lambda funnel: most)
+    monkeypatch.setattr(finalists, "finalists", lambda funnel: order[:most])
     funnel = study(tmp_path, {})
-    assert tuning.settled(funnel) == order[:3]
+    assert finalists.settled(funnel) == order[:3]
     most = 1
-    assert tuning.settled(funnel) == order[:3], "they were tuned already"
+    assert finalists.settled(funnel) == order[:3], "they were tuned already"
     most = 4
-    assert tuning.settled(funnel) == order, "with a longer budget there is room for one more"
+    assert finalists.settled(funnel) == order, "with a longer budget there is room for one more"
     funnel.failed.add("ov")
-    assert tuning.settled(funnel) == ["ort", "base-2", "base-3"], "nobody takes the place of one that fails"
+    assert finalists.settled(funnel) == ["ort", "base-2", "base-3"], "nobody takes the place of one that fails"
 
 
 def test_who_races_after_all_has_no_reason_to_have_left() -> None:

@@ -117,7 +117,7 @@ def test_a_quick_study_goes_no_further_than_memory_does() -> None:
 def test_the_time_of_one_ends_before_the_time_of_all() -> None:
     funnel = FakeFunnel(lambda size: float(size), profile="quick")
     assert tried(funnel, until_s=1.7) == [1, 4, 16]
-    assert funnel.not_bought == ["batches of 64 and more of `net`"]
+    assert funnel.not_bought == ["more batch sizes of `net` (64, 8)"]
 
 
 def test_a_slow_original_leaves_the_others_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +145,7 @@ def test_a_slow_original_leaves_the_others_their_share(monkeypatch: pytest.Monke
     tuning.tune(funnel, ["net"])  # type: ignore[arg-type]
     of = {name: [t.trial for t in funnel.results.values() if f"-{name}-" in t.run_id] for name in takes}
     assert of == {"base": [1, 4], "net": [1, 4, 16, 64, 256, 1024, 512]}
-    assert funnel.not_bought == ["batches of 16 and more of `base`"]
+    assert funnel.not_bought == ["more batch sizes of `base` (16, 2)"]
 
 
 def screened(funnel: FakeFunnel, size: int = 8) -> FakeFunnel:
@@ -161,11 +161,24 @@ def screened(funnel: FakeFunnel, size: int = 8) -> FakeFunnel:
         (lambda size: float(size), [16, 64, 256, 1024, 512, 1, 4]),
         (lambda size: 100.0 * min(size, 32), [16, 64, 256, 32, 1, 4]),
         (lambda size: 100.0 * min(size, 8), [16, 64, 4, 1]),
-        (lambda size: 100.0 / size, [16, 64, 4, 2, 1]),
+        (lambda size: 100.0 / size, [16, 4, 2, 1, 64]),
     ],
 )
-def test_a_quick_study_goes_up_from_what_screening_saw(rate: Callable[[int], float], sizes: list[int]) -> None:
+def test_a_quick_study_goes_up_from_screening_until_it_falls(rate: Callable[[int], float], sizes: list[int]) -> None:
     assert tried(screened(FakeFunnel(rate, profile="quick")))[1:] == sizes
+
+
+def test_what_looked_like_a_fall_is_tried_once_more_after_the_small_ones() -> None:
+    dip = screened(FakeFunnel(lambda size: 50.0 if size == 16 else 10.0 * size, profile="quick"))
+    assert tried(dip)[1:3] == [16, 4]
+    assert tuning.best_size(dip, "net") == 1024  # type: ignore[arg-type]
+
+
+def test_a_size_that_does_not_fit_leaves_the_time_to_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "expected_s", lambda funnel, turn, name: 0.1 * turn.trial)
+    funnel = screened(FakeFunnel(lambda size: 400.0 / size, profile="quick"))
+    assert tried(funnel, until_s=1.9)[1:] == [4, 2, 1]
+    assert funnel.not_bought == ["more batch sizes of `net` (16)"]
 
 
 def test_what_fails_above_screenings_size_is_not_given_up() -> None:
