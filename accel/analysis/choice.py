@@ -25,6 +25,22 @@ def may_win(row: Row, record: StudyRecord) -> bool:
     return guard.may_win(row.quality, record.accuracy_drop)
 
 
+def in_doubt(goal: Goal, rows: Sequence[Row], record: StudyRecord) -> Row | None:
+    """The fastest of those that only doubt about the runs keeps from winning: disturbed, or one of many candidates.
+
+    Their whole interval lies above 1 and the difference is large enough; fresh runs decide.
+    """
+    by_rate = goal == "online" and any(row.online is not None for row in rows)
+    found = [(row, compared) for row in rows if (compared := speedup(row, goal, by_rate)) and may_win(row, record)]
+    doubted = [row for row, compared in found if compared.verdict == "INCONCLUSIVE" and _is_above(compared)]
+    return max(doubted, key=lambda row: _value(row, goal, by_rate), default=None)
+
+
+def _is_above(compared: Comparison) -> bool:
+    ratio = compared.ratio
+    return ratio.low is not None and ratio.low > 1 and ratio.value >= compared.delta
+
+
 def answer(goal: Goal, known: Mapping[str, Known], record: StudyRecord, orders: Mapping[str, Order]) -> Answer | None:
     """The recommendation for one goal; None if the study didn't ask for it or nothing was measured for it."""
     if record.target not in (goal, "both"):

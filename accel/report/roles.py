@@ -125,7 +125,7 @@ def _line(name: str, role: Role, won: str, roles: Roles) -> RoleLine:
             _with(number(role.rate), words.policy(role.policy) if role.policy else ""),
             _latency(role),
             share(role.utilisation),
-            share(role.slo_cost),
+            price(role.slo_cost),
             Cell(value=words.seconds_or_dash(role.start_s)),
         ),
         missing=tuple(text for text in role.missing if text not in roles.why),
@@ -151,6 +151,21 @@ def share(estimate: Estimate | None) -> Cell:
     if estimate is None or value == words.NOTHING:
         return _EMPTY
     return Cell(value=f"{value} %", small=tuple(filter(None, (words.ends_of(estimate, 0.01), words.doubt(estimate)))))
+
+
+def price(estimate: Estimate | None) -> Cell:
+    """A share that the limit costs; in words where the interval leaves open whether it costs anything.
+
+    >>> price(Estimate(value=0.2, low=-3.3, high=0.8, n=6, unit="", method="")).value
+    'not shown'
+    """
+    if estimate is not None and _spans_zero(estimate):
+        return Cell(value="not shown", kind="unsure")
+    return share(estimate)
+
+
+def _spans_zero(estimate: Estimate) -> bool:
+    return estimate.low is not None and estimate.high is not None and estimate.low <= 0 <= estimate.high
 
 
 def seconds(estimate: Estimate | None) -> Cell:

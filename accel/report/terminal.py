@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from accel.analysis.roles import Roles
 from accel.report import words
-from accel.report.roles import items_word, number, seconds, share, winners
+from accel.report.roles import items_word, number, price, seconds, share, winners
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -56,7 +56,7 @@ def versus(roles: Roles, limit: str) -> Iterator[Text]:
     for name, (role, won) in chosen.items():
         yield styled(f"{name}  ").append(_WON[won], style=QUIET)
         values = (number(role.items), None, seconds(role.job_s), number(role.rate), share(role.utilisation))
-        cells = [*values, share(role.slo_cost)]
+        cells = [*values, price(role.slo_cost)]
         shown = [plain(c.value) if c is not None else str(role.batch_size or "-") for c in cells]
         below = [plain(c.small[0]) if c is not None and c.small else "" for c in cells]
         below[2] = ""  # the ends of a duration are too long for a column

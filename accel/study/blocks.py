@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from accel.plugins import Named
-from accel.result import Role
+from accel.result import Phase, Role
 from accel.study.budget import BudgetEnded, turn_s
 from accel.study.decisions import Entry
 from accel.study.finalists import two_runs_s
@@ -27,7 +27,7 @@ from accel.study.widths import narrow_enough
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
 
-_MOST_REPEATS = 2
+MOST_REPEATS = 2
 """How often a disturbed block is made again (rule 36)."""
 
 
@@ -91,7 +91,7 @@ def _again(funnel: Funnel, made: int, entrants: list[Who], online: dict[str, Any
         # A disturbed block that was made again undisturbed is replaced; one that wasn't has another chance.
         replaced = sum(not is_disturbed(funnel, b) for b in repeats)
         number = made + len(repeats)
-        if len(disturbed) <= replaced or len(repeats) >= _MOST_REPEATS * len(disturbed):
+        if len(disturbed) <= replaced or len(repeats) >= MOST_REPEATS * len(disturbed):
             return
         if not _may_begin(funnel, number, entrants):
             funnel.not_bought.append(f"{len(disturbed) - replaced} disturbed blocks made again")
@@ -102,9 +102,9 @@ def _again(funnel: Funnel, made: int, entrants: list[Who], online: dict[str, Any
         _block(funnel, number, entrants, online, rounds)
 
 
-def is_disturbed(funnel: Funnel, block: int) -> bool:
-    """True if a run of the block that a comparison rests on was flagged by a witness."""
-    runs = (r for r in funnel.results.values() if r.phase == "blocks" and r.block == block)
+def is_disturbed(funnel: Funnel, block: int, phase: Phase = "blocks") -> bool:
+    """True if a run of the block, or pair, that a comparison rests on was flagged by a witness."""
+    runs = (r for r in funnel.results.values() if r.phase == phase and r.block == block)
     return any(r.validity != "valid" and r.target in ("latency", "batch") for r in runs)
 
 

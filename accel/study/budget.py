@@ -47,14 +47,14 @@ class BudgetEnded(VariantError):
 class Budget:
     """A clock with an allowance; `spent_s` is what earlier, interrupted attempts took.
 
-    `wrap_up_s` is kept for closing the study. `rescued_s` is what rescues took between screening and tuning, by which
-    tuning ends later. An attempt that resumes a study whose time is up has the grace alone.
+    `wrap_up_s` is kept for closing the study. `delayed_s` is what rescues and the run-off took between screening and
+    tuning, by which tuning ends later. An attempt that resumes a study whose time is up has the grace alone.
     """
 
     def __init__(self, total_s: float, *, spent_s: float = 0.0, now: Callable[[], float] = time.monotonic) -> None:
         self.total_s = total_s
         self.wrap_up_s = _WRAP_UP_S
-        self.rescued_s = 0.0
+        self.delayed_s = 0.0
         self._now = now
         self._start = now() - spent_s
         self._end_s = max(total_s, spent_s)
@@ -140,7 +140,7 @@ class Budget:
     def tuning_left_s(self, profile: Profile) -> float:
         """Seconds until the share of tuning ends; never negative."""
         until_s = (profile.screening_share + profile.tuning_share) * self.total_s
-        return max(0.0, until_s + self.rescued_s - self.elapsed_s())
+        return max(0.0, until_s + self.delayed_s - self.elapsed_s())
 
     def rescues_until_s(self, profile: Profile, begun_s: float) -> float:
         """Until when variants that lost their accuracy may be rescued, a phase that began `begun_s` into the study.
@@ -193,13 +193,16 @@ class Budget:
         """How many finalists the remaining time carries through all blocks, at least one.
 
         Up to `least` also where it carries them through as many blocks as a comparison needs: who is fastest in batches
-        is often not who is fastest one at a time. `seen_s`: what two closed runs of the baseline took, which is more
-        for a slow model.
+        is often not who is fastest one at a time. Where it doesn't carry even one through so many, there is one block
+        for whoever fits into it, and the confirmation has to show the rest. `seen_s`: what two closed runs of the
+        baseline took, which is more for a slow model.
         """
         available = self.left_s() - self.kept_s(profile) - 0.05 * self.total_s
         turns = available / turn_s(profile, seen_s, online=not profile.search_share)
-        through_all, through_few = (turns / blocks - 2 for blocks in (profile.blocks, min(SPEAKS, profile.blocks)))
-        return int(min(profile.finalists, max(1, through_all, min(least, through_few))))
+        few = min(SPEAKS, profile.blocks)
+        through_all, through_few, through_one = (turns / blocks - 2 for blocks in (profile.blocks, few, 1))
+        enough = through_few if through_few >= 1 else through_one
+        return int(min(profile.finalists, max(1, through_all, min(least, enough))))
 
     def server_s(self, profile: Profile, requests: int, rate: float) -> float:
         """Length of a server trial at `rate`: long enough for `requests`, within what the profile allows."""

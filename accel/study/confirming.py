@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from accel.analysis.choice import in_doubt
+from accel.analysis.conclusion import Answer, Conclusion
 from accel.analysis.online import enough
 from accel.plugins import Named
 from accel.result import Role
+from accel.study.blocks import MOST_REPEATS, is_disturbed
 from accel.study.budget import BudgetEnded, turn_s
 from accel.study.decisions import Entry
 from accel.study.finalists import two_runs_s
@@ -30,36 +33,54 @@ def confirm(funnel: Funnel) -> None:
     entries = funnel.decisions.confirming or _settled(funnel)
     if not entries:
         return
-    wanted = funnel.profile.confirmations
     with Rounds(lambda who: funnel.live(who[0], "confirmation"), fresh=True, rest=funnel.rest) as rounds:
-        for pair in range(wanted):
-            if not _may_begin(funnel, pair, entries):
-                funnel.not_bought.append(
-                    f"{wanted - pair} of {wanted} fresh confirmations: the winner's own interval is wider"
-                )
-                return
-            funnel.progress.stage(f"confirming the winner, {pair + 1} of {wanted}")
-            try:
-                with funnel.budget.step("pair"):
-                    _confirm_pair(funnel, pair, entries, rounds)
-            except BudgetEnded as error:
-                funnel.not_bought.append(f"the rest of a confirmation: {error.words}")
-                return
+        try:
+            if _planned(funnel, entries, rounds):
+                _again(funnel, entries, rounds)
+        except BudgetEnded as error:
+            funnel.not_bought.append(f"the rest of a confirmation: {error.words}")
+
+
+def _planned(funnel: Funnel, entries: tuple[Entry, ...], rounds: Rounds) -> bool:
+    """The profile's pairs; False if the budget ended before."""
+    wanted = funnel.profile.confirmations
+    for pair in range(wanted):
+        if not _may_begin(funnel, pair, entries):
+            funnel.not_bought.append(
+                f"{wanted - pair} of {wanted} fresh confirmations: the winner's own interval is wider"
+            )
+            return False
+        funnel.progress.stage(f"confirming the winner, {pair + 1} of {wanted}")
+        _confirm_pair(funnel, pair, entries, rounds)
+    return True
+
+
+def _again(funnel: Funnel, entries: tuple[Entry, ...], rounds: Rounds) -> None:
+    """Make disturbed pairs again, as blocks are (rule 36): they stay on record, at most twice as many are added."""
+    wanted = funnel.profile.confirmations
+    disturbed = sum(is_disturbed(funnel, pair, "confirmation") for pair in range(wanted))
+    for pair in range(wanted, wanted + MOST_REPEATS * disturbed):
+        steady = sum(not is_disturbed(funnel, p, "confirmation") for p in range(pair))
+        if steady >= wanted:
+            return
+        if not _may_begin(funnel, pair, entries):
+            funnel.not_bought.append(f"{wanted - steady} disturbed confirmations made again")
+            return
+        funnel.progress.stage(f"a disturbed confirmation again, {pair - wanted + 1}")
+        _confirm_pair(funnel, pair, entries, rounds)
 
 
 def _settled(funnel: Funnel) -> tuple[Entry, ...]:
-    """The baseline and the winners so far with their rates; () if nothing beats the baseline.
+    """The baseline and the winners so far with their rates; () if there are none.
 
     Held to by every later attempt: what the confirmations themselves say must not choose who is confirmed.
     """
     conclusion = funnel.read()
-    answers = [
-        a for a in (conclusion.batch, conclusion.online, conclusion.memory) if a is not None and not a.keeps_baseline
-    ]
-    if not answers:
+    winners = [name for answer in conclusion.answers if (name := _winner(conclusion, answer)) is not None]
+    if not winners:
         return ()
     entries = []
-    for name in dict.fromkeys((funnel.record.baseline, *(a.winner for a in answers))):
+    for name in dict.fromkeys((funnel.record.baseline, *winners)):
         online = conclusion.row(name).online
         rate = online.rate.value if online is not None and online.rate.value > 0 else None
         entries.append(Entry(name=name, policy=_policy_of(funnel, name), rate=rate))
@@ -79,9 +100,10 @@ def _may_begin(funnel: Funnel, pair: int, entries: tuple[Entry, ...]) -> bool:
 
 
 def _confirm_pair(funnel: Funnel, pair: int, entries: tuple[Entry, ...], rounds: Rounds) -> None:
-    for position, entry in enumerate(shuffled(entries, seed=funnel.record.seed, block=_ORDERS + pair)):
-        who: Who = (entry.name, "baseline" if entry.name == funnel.record.baseline else "candidate")
-        funnel.take_turn(rounds, who, _confirmation_turns(funnel, pair, position, entry, who[1]))
+    with funnel.budget.step("pair"):
+        for position, entry in enumerate(shuffled(entries, seed=funnel.record.seed, block=_ORDERS + pair)):
+            who: Who = (entry.name, "baseline" if entry.name == funnel.record.baseline else "candidate")
+            funnel.take_turn(rounds, who, _confirmation_turns(funnel, pair, position, entry, who[1]))
 
 
 def _confirmation_turns(funnel: Funnel, pair: int, position: int, entry: Entry, role: Role) -> list[Turn]:
@@ -111,6 +133,14 @@ def _confirmation_turns(funnel: Funnel, pair: int, position: int, entry: Entry, 
         server = server_at(entry.rate, funnel.record.slo_s)
         turns.append(Turn(run_id=f"{run}-online", target="online", scenario=server, batching=entry.policy, **shared))
     return turns
+
+
+def _winner(conclusion: Conclusion, answer: Answer) -> str | None:
+    """Whom an answer recommends; where it keeps the original, who might be recommended if the runs were in no doubt."""
+    if not answer.keeps_baseline:
+        return answer.winner
+    doubted = None if answer.target == "memory" else in_doubt(answer.target, conclusion.rows, conclusion.record)
+    return None if doubted is None else doubted.name
 
 
 def _policy_of(funnel: Funnel, name: str) -> Named:

@@ -35,7 +35,8 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     knobs: variants with other settings of their backend, by name, and whose settings they are; None until it is settled
     who is tried. Those that share an artefact stand in `derived` too.
     rescued: variants that a rescue made, by name, and whom each stands in for. rescuing: from when to when into the
-    study (s) there were rescues; None before there was one.
+    study (s) there were rescues; None before there was one. runoff: who took part in the run-off; none if there was no
+    need, None until that is settled.
     """
 
     finalists: tuple[str, ...] | None = None
@@ -48,6 +49,7 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     knobs: dict[str, str] | None = None
     rescued: dict[str, str] = {}
     rescuing: tuple[float, float] | None = None
+    runoff: tuple[str, ...] | None = None
 
     @classmethod
     def load(cls, study: Path) -> Decisions:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from accel.analysis.conclusion import Row
-from accel.study.speeds import latency_s, memory_bytes, throughput
+from accel.study.contenders import Speeds, screened_speeds, speeds, told
+from accel.study.speeds import memory_bytes
 from accel.units import show_bytes, show_seconds
 
 if TYPE_CHECKING:
@@ -55,43 +55,42 @@ def finalists(funnel: Funnel) -> list[str]:
 
     At most `profile.finalists`, without traps and without what is slower than the baseline in both. For memory: the
     smallest, without what is clearly slower than the baseline one at a time. Decided on plain medians of the screening
-    runs: these choose who is measured well; they are printed only as the reason of those that don't go on.
+    runs and the run-off: these choose who is measured well; they are printed only as the reason of those that don't go
+    on.
     """
-    rate, wait = _speeds(funnel)
+    ordered, _, _ = in_order(funnel)
+    return ordered[: most_finalists(funnel)]
+
+
+def in_order(funnel: Funnel) -> tuple[list[str], Speeds, Speeds]:
+    """Everyone who may go on, who comes first first; with the items/s and the seconds one at a time of each."""
+    rate, wait = speeds(funnel)
     base_rate, base_wait = rate.pop(funnel.record.baseline), wait.pop(funnel.record.baseline)
-    most = most_finalists(funnel)
     if funnel.record.target == "memory":
         held = {name: memory_bytes(funnel, f"screening-{name}-latency") for name in wait}
-        return sorted((n for n in wait if wait[n] <= _TOO_SLOW * base_wait), key=lambda n: held[n])[:most]
+        small = sorted((n for n in wait if wait[n] <= _TOO_SLOW * base_wait), key=lambda n: held[n])
+        return small, rate, wait
     by_rate, by_wait = sorted(rate, key=lambda n: -rate[n]), sorted(wait, key=lambda n: wait[n])
     orders = {
         "batch": by_rate,
         "online": by_wait,
         # Where time carries one finalist alone, it is the best all-rounder.
         "both": sorted(rate, key=lambda n: wait[n] / max(rate[n], 1e-9))
-        if most == 1
+        if most_finalists(funnel) == 1
         else list(_alternate(by_rate[:2], by_wait[:2], by_rate[2:], by_wait[2:])),
     }
     faster = [n for n in orders[funnel.record.target] if rate[n] > base_rate or wait[n] < base_wait]
-    return list(dict.fromkeys(faster))[:most]
-
-
-def _speeds(funnel: Funnel) -> tuple[dict[str, float], dict[str, float]]:
-    """Items/s and seconds one at a time by screening, of the baseline and of everyone who may go on."""
-    made = {**funnel.decisions.derived, **(funnel.decisions.knobs or {})}
-    rows = [r for r in funnel.read().rows if _may_win(r) and not (r.is_baseline or r.variant.trap or r.name in made)]
-    names = [funnel.record.baseline, *(r.name for r in rows)]
-    rate = {name: throughput(funnel, f"screening-{name}-batch") for name in names}
-    return rate, {name: latency_s(funnel, f"screening-{name}-latency") for name in names}
+    return list(dict.fromkeys(faster)), rate, wait
 
 
 def dismiss(funnel: Funnel, chosen: list[str]) -> None:
     """Note why each of the others doesn't go on, with its screening beside the baseline's."""
-    rate, wait = _speeds(funnel)
+    rate, wait = screened_speeds(funnel)
     base = funnel.record.baseline
     for name in wait:
         if name == base or name in chosen:
             continue
+        met = [words for one in chosen if (words := told(funnel, name, one))]
         slower = rate[name] <= rate[base] and wait[name] >= wait[base]
         beside = (
             f"{show_seconds(wait[name])} one at a time against {show_seconds(wait[base])} of `{base}`, "
@@ -100,6 +99,7 @@ def dismiss(funnel: Funnel, chosen: list[str]) -> None:
         if funnel.record.target == "memory":
             mine, theirs = (show_bytes(round(m)) for m in _held(funnel, name, base))
             beside = f"{mine} at its peak against {theirs} of `{base}`, {beside}"
+        beside = "; ".join([beside, *met])
         what = "slower than the original" if slower else f"not among the {len(chosen)} that the budget could race"
         funnel.leave(name, f"screened out as {what}: {beside}" if slower else f"screened, {what}: {beside}")
 
@@ -119,15 +119,9 @@ def to_tune(funnel: Funnel, finalists: list[str]) -> list[str]:
     """The finalists, and who was the fastest in batches where the time carries another one: it may still be picked."""
     if funnel.record.target not in ("batch", "both"):
         return finalists
-    rate, _ = _speeds(funnel)
+    rate, _ = speeds(funnel)
     fastest = max(rate, key=lambda name: rate[name])
     return finalists if fastest == funnel.record.baseline else [*dict.fromkeys([*finalists, fastest])]
-
-
-def _may_win(row: Row) -> bool:
-    if row.status != "ok" or row.quality is None:
-        return False
-    return row.quality.outcome != "fails"
 
 
 def _alternate(*groups: list[str]) -> Iterator[str]:

@@ -1,5 +1,5 @@
-"""The study as a funnel: screen everything, rescue what lost its accuracy, tune the survivors, compare finalists in
-interleaved blocks, measure the winners again afresh. Time is the scarce thing; what it did not buy is said at the end.
+"""The study as a funnel: screen everything, rescue what lost its accuracy, choose and tune the survivors, compare them
+in interleaved blocks, measure the winners again afresh. Time is scarce; what it did not buy is said at the end.
 
 Every decision is a function of results on disk, so a killed study that resumes decides the same again.
 """
@@ -44,6 +44,7 @@ from accel.study.progress import Progress
 from accel.study.rescuing import rescue
 from accel.study.resting import rest_of
 from accel.study.rounds import Rounds, Who
+from accel.study.runoff import run_off
 from accel.study.scoring import Score
 from accel.study.screening import screen
 from accel.study.searching import search
@@ -122,9 +123,9 @@ class Funnel:
                 (self.folder.runs / f"{run_id}.json").unlink(missing_ok=True)
 
     def run(self) -> None:
-        """Screen, rescue, tune, compare, search, confirm, look closer, draw load curves; each skips what is finished.
+        """Screen, rescue, run off, tune, compare, search, confirm, look closer, draw load curves.
 
-        Raises BudgetEnded if the time was up before the baseline was measured.
+        Each skips what is finished. Raises BudgetEnded if the time was up before the baseline was measured.
         """
         screen(self)
         if not self.baseline_ok():
@@ -132,6 +133,7 @@ class Funnel:
         rescue(self)
         chosen: list[str] = []
         if self.decisions.blocks is None:
+            run_off(self)
             chosen = settled(self)
             dismiss(self, chosen)
             if self.record.target != "memory":

@@ -108,7 +108,7 @@ def _may_begin(funnel: Funnel, parent: str, variant: Variant) -> bool:
     todo = _missing(funnel, parent, variant.name)
     seconds = variant.instances * _OPENING_S + sum(expected_s(funnel, turn, parent) for turn in todo)
     until_s = (funnel.profile.screening_share + funnel.profile.tuning_share + _SHARE) * funnel.budget.total_s
-    return not todo or funnel.budget.elapsed_s() + seconds <= until_s + funnel.budget.rescued_s
+    return not todo or funnel.budget.elapsed_s() + seconds <= until_s + funnel.budget.delayed_s
 
 
 def _missing(funnel: Funnel, parent: str, name: str) -> list[Turn]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,17 +66,22 @@ _WHAT: dict[Goal, str] = {
 
 
 def told(funnel: Funnel, one: Turned) -> str:
-    """The ratios in words."""
+    """How settings fared beside their parent."""
     found = gains(funnel, one.variant.name, one.parent)
-    count = max((len(ratios) for ratios in found.values()), default=0)
-    if not count:
+    if not any(found.values()):
         return f"it was not measured beside `{one.parent}`"
+    return in_words(found, one.parent)
+
+
+def in_words(gains: Mapping[Goal, Sequence[float]], than: str) -> str:
+    """How many times as good as another one in each goal, in interleaved rounds; one goal has a round at least."""
+    count = max(len(ratios) for ratios in gains.values())
     # A gain is how many times less memory; what is said is how much of it is left.
-    shown = {goal: [1 / r for r in ratios] if goal == "memory" else ratios for goal, ratios in found.items()}
+    shown = {goal: [1 / r for r in ratios] if goal == "memory" else ratios for goal, ratios in gains.items()}
     parts = [
         f"{gain(ratios):.2f}× {_WHAT[goal]} [{min(ratios):.2f}–{max(ratios):.2f}]"
         for goal, ratios in shown.items()
         if ratios
     ]
     rounds_ = f"{count} interleaved round{'' if count == 1 else 's'}"
-    return f"{' and '.join(parts)} of `{one.parent}` in {rounds_} (lowest–highest)"
+    return f"{' and '.join(parts)} of `{than}` in {rounds_} (lowest–highest)"

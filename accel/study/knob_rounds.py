@@ -125,7 +125,7 @@ def _affordable(funnel: Funnel, field: Sequence[Turned]) -> bool:
         seconds += _OPENING_S + count * _turns_s(funnel, one.variant.name, one.parent)
         seconds += _first_look_s(funnel, one) if one.own else 0.0
     profile, budget = funnel.profile, funnel.budget
-    until_s = (profile.screening_share + profile.tuning_share + _SHARE) * budget.total_s + budget.rescued_s
+    until_s = (profile.screening_share + profile.tuning_share + _SHARE) * budget.total_s + budget.delayed_s
     one_finalist_s = 3 * turn_s(profile, two_runs_s(funnel), online=not profile.search_share)
     kept_s = _BLOCKS * profile.blocks * one_finalist_s + budget.kept_s(profile)
     return budget.elapsed_s() + seconds <= until_s and budget.fits(seconds, kept_s=kept_s)

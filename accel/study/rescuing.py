@@ -48,7 +48,7 @@ def rescue(funnel: Funnel) -> None:
         if variant.name in funnel.decisions.rescued and not screened(funnel, variant):
             funnel.not_bought.append(f"`{variant.name}` was not tried: the budget was needed for the comparison")
     if begun is not None:
-        funnel.budget.rescued_s = begun[1] - begun[0]
+        funnel.budget.delayed_s = begun[1] - begun[0]
 
 
 def candidates(funnel: Funnel) -> list[Variant]:

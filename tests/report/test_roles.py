@@ -59,6 +59,16 @@ def test_a_number_without_an_interval_is_not_shown() -> None:
     assert found.lines[0].batch[1].value == "–"
 
 
+def test_a_price_that_may_be_none_is_no_number() -> None:
+    unsettled = Estimate(value=0.4, low=-3.3, high=0.8, n=4, unit="1", method="four trials, one of them disturbed")
+    found = section(
+        example.roles(batch=None, online=msgspec.structs.replace(example.role("online"), slo_cost=unsettled))
+    )
+    values = [cell.value for cell in found.lines[0].online]
+    assert values[3] == "not shown"
+    assert "-330" not in "".join(text for cell in found.lines[0].online for text in cell.small)
+
+
 def test_without_roles_there_is_no_section() -> None:
     assert roles.versus(example.conclusion(roles=None)) is None
     assert roles.versus(example.conclusion(roles=Roles(batch=None, online=None))) is None

@@ -207,7 +207,15 @@ def test_two_finalists_where_three_blocks_carry_them() -> None:
     assert budget.finalists(QUICK, least=1) == 1
     assert budget.finalists(QUICK) == 2
     assert budget.finalists(QUICK, least=3) == 3
-    assert Budget(175.0, spent_s=80.0, now=Watch()).finalists(QUICK) == 1
+
+
+def test_where_three_blocks_carry_not_even_one_the_only_block_takes_whoever_fits() -> None:
+    """95 s left, 28 s and 9 s kept: 58 s are 8.6 turns of 6.8 s, nine for one finalist in three blocks."""
+    budget = Budget(175.0, spent_s=80.0, now=Watch())
+    assert budget.finalists(QUICK) == 2, "two goals have two fastest"
+    assert budget.finalists(QUICK, least=3) == 3
+    assert budget.finalists(QUICK, least=1) == 1
+    assert Budget(175.0, spent_s=115.0, now=Watch()).finalists(QUICK) == 1, "23 s are 3.4 turns, two take four"
 
 
 def test_a_server_trial_is_long_enough_for_its_percentile_within_the_profiles_limit() -> None:

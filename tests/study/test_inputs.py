@@ -17,7 +17,8 @@ from tests import small_models
 ROOT = Path(__file__).parents[2]
 BUDGET = "60s"
 BRIEF = {
-    "blocks": 2,
+    "blocks": 1,
+    "up_to_blocks": None,
     "confirmations": 1,
     "warmup_s": 0.1,
     "screen_s": 0.2,

@@ -156,7 +156,7 @@ def test_what_is_found_becomes_a_variant_behind_its_parent_and_is_looked_at(tmp_
     assert funnel.looked == ["int8-0-rescued"]
     assert [r.variant for r in rescues.read(tmp_path)] == ["int8-0"]
     assert funnel.decisions.rescuing == (30.0, 55.0)
-    assert funnel.budget.rescued_s == 25.0, "tuning ends that much later"
+    assert funnel.budget.delayed_s == 25.0, "tuning ends that much later"
 
 
 def test_all_rescues_together_stay_within_a_fifth_of_the_budget(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_once_the_blocks_have_begun_nothing_is_rescued(tmp_path: Path) -> None:
     funnel = FakeFunnel(tmp_path, FAILS)
     funnel.decide(blocks=(), rescuing=(30.0, 50.0))
     rescue(funnel)  # type: ignore[arg-type]
-    assert (funnel.asked, funnel.budget.rescued_s) == ([], 20.0)
+    assert (funnel.asked, funnel.budget.delayed_s) == ([], 20.0)
 
 
 def test_what_is_no_faster_than_its_backend_in_float_is_left_with_a_reason(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_an_unfinished_search_goes_on_in_the_time_that_is_left_of_its_share(tmp_
     third = again.again()
     rescue(third)  # type: ignore[arg-type]
     assert (third.asked, third.looked) == ([], [])
-    assert third.budget.rescued_s == again.budget.rescued_s
+    assert third.budget.delayed_s == again.budget.delayed_s
 
 
 def test_a_study_killed_before_the_look_looks_when_it_resumes(tmp_path: Path) -> None:

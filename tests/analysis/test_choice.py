@@ -1,0 +1,50 @@
+"""Who would be recommended if its runs were in no doubt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from accel.analysis.choice import in_doubt
+from accel.analysis.conclusion import Comparison, Row
+from tests.report import example
+
+
+def row(name: str, rate: float, compared: Comparison | None, **other: Any) -> Row:
+    return example.row(name, "onnxruntime", 5.0, rate, speedup_batch=compared, **other)
+
+
+def doubted(ratio: float, spread: float = 0.04, **other: Any) -> Comparison:
+    fields = {"delta": 1.05, "evidence": "screening", "reason": "unstable: the machine was disturbed", **other}
+    return example.comparison(ratio, "INCONCLUSIVE", spread, **fields)
+
+
+def named(*rows: Row) -> str | None:
+    base = row("base", 100.0, None, is_baseline=True)
+    found = in_doubt("batch", (base, *rows), example.record((base, *rows)))
+    return None if found is None else found.name
+
+
+def test_it_is_the_fastest_of_those_whose_interval_lies_above_one() -> None:
+    assert named(row("a", 400.0, doubted(4.0)), row("b", 600.0, doubted(6.0))) == "b"
+
+
+@pytest.mark.parametrize(
+    "compared",
+    [
+        None,
+        example.comparison(6.0, "FASTER", evidence="blocks"),
+        example.comparison(1.01, "EQUIVALENT", evidence="blocks"),
+        # The interval includes 1, or the difference is below what counts.
+        doubted(1.5, 0.6),
+        doubted(1.03, 0.01),
+    ],
+)
+def test_nobody_else_is_in_doubt(compared: Comparison | None) -> None:
+    assert named(row("a", 600.0, compared)) is None
+
+
+def test_who_lost_its_accuracy_stays_out_however_fast_it_looks() -> None:
+    wrong = example.quality(0.7, outcome="fails")
+    assert named(row("a", 600.0, doubted(6.0), quality=wrong)) is None
