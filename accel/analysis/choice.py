@@ -28,12 +28,14 @@ def may_win(row: Row, record: StudyRecord) -> bool:
 def in_doubt(goal: Goal, rows: Sequence[Row], record: StudyRecord) -> Row | None:
     """The fastest of those that only doubt about the runs keeps from winning: disturbed, or one of many candidates.
 
-    Their whole interval lies above 1 and the difference is large enough; fresh runs decide.
+    Who was raced comes before who was screened alone. Their whole interval lies above 1 and the difference is large
+    enough; fresh runs decide.
     """
     by_rate = goal == "online" and any(row.online is not None for row in rows)
-    found = [(row, compared) for row in rows if (compared := speedup(row, goal, by_rate)) and may_win(row, record)]
+    able = [row for row in rows if may_win(row, record) and not row.variant.trap]
+    found = [(row, compared) for row in able if (compared := speedup(row, goal, by_rate)) is not None]
     doubted = [row for row, compared in found if compared.verdict == "INCONCLUSIVE" and _is_above(compared)]
-    return max(doubted, key=lambda row: _value(row, goal, by_rate), default=None)
+    return max(doubted, key=lambda row: (_tier(row, goal, by_rate), _value(row, goal, by_rate)), default=None)
 
 
 def _is_above(compared: Comparison) -> bool:

@@ -159,13 +159,16 @@ def price(estimate: Estimate | None) -> Cell:
     >>> price(Estimate(value=0.2, low=-3.3, high=0.8, n=6, unit="", method="")).value
     'not shown'
     """
-    if estimate is not None and _spans_zero(estimate):
+    if may_be_none(estimate):
         return Cell(value="not shown", kind="unsure")
     return share(estimate)
 
 
-def _spans_zero(estimate: Estimate) -> bool:
-    return estimate.low is not None and estimate.high is not None and estimate.low <= 0 <= estimate.high
+def may_be_none(price: Estimate | None) -> bool:
+    """True if the interval of what something costs includes nothing at all."""
+    if price is None or price.low is None or price.high is None:
+        return False
+    return price.low <= 0 <= price.high
 
 
 def seconds(estimate: Estimate | None) -> Cell:

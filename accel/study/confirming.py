@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from accel.analysis.choice import in_doubt
@@ -56,12 +57,13 @@ def _planned(funnel: Funnel, entries: tuple[Entry, ...], rounds: Rounds) -> bool
 
 
 def _again(funnel: Funnel, entries: tuple[Entry, ...], rounds: Rounds) -> None:
-    """Make disturbed pairs again, as blocks are (rule 36): they stay on record, at most twice as many are added."""
+    """Make disturbed pairs again, as blocks are (rule 36): they stay on record; twice as many are added at most,
+    and no more than were planned."""
     wanted = funnel.profile.confirmations
     disturbed = sum(is_disturbed(funnel, pair, "confirmation") for pair in range(wanted))
-    for pair in range(wanted, wanted + MOST_REPEATS * disturbed):
+    for pair in range(wanted, wanted + min(MOST_REPEATS * disturbed, wanted)):
         steady = sum(not is_disturbed(funnel, p, "confirmation") for p in range(pair))
-        if steady >= wanted:
+        if steady >= wanted or all(funnel.has_failed(entry.name) for entry in entries[1:]):
             return
         if not _may_begin(funnel, pair, entries):
             funnel.not_bought.append(f"{wanted - steady} disturbed confirmations made again")
@@ -90,7 +92,7 @@ def _settled(funnel: Funnel) -> tuple[Entry, ...]:
 
 def _may_begin(funnel: Funnel, pair: int, entries: tuple[Entry, ...]) -> bool:
     """Ask the budget; a pair that an earlier attempt began is finished first."""
-    if any(r.phase == "confirmation" and r.block == pair for r in funnel.results.values()):
+    if _is_begun(funnel, pair):
         return funnel.budget.allows_rest(0.0)
     online = any(e.rate is not None for e in entries)
     each_s = turn_s(funnel.profile, two_runs_s(funnel), online=online)
@@ -99,8 +101,14 @@ def _may_begin(funnel: Funnel, pair: int, entries: tuple[Entry, ...]) -> bool:
     return funnel.budget.allows_confirmation(seconds, load_share=funnel.profile.load_share)
 
 
+def _is_begun(funnel: Funnel, pair: int) -> bool:
+    return any(r.phase == "confirmation" and r.block == pair for r in funnel.results.values())
+
+
 def _confirm_pair(funnel: Funnel, pair: int, entries: tuple[Entry, ...], rounds: Rounds) -> None:
-    with funnel.budget.step("pair"):
+    # What an earlier attempt made takes no time, which says nothing of the next one.
+    timed = contextlib.nullcontext() if _is_begun(funnel, pair) else funnel.budget.step("pair")
+    with timed:
         for position, entry in enumerate(shuffled(entries, seed=funnel.record.seed, block=_ORDERS + pair)):
             who: Who = (entry.name, "baseline" if entry.name == funnel.record.baseline else "candidate")
             funnel.take_turn(rounds, who, _confirmation_turns(funnel, pair, position, entry, who[1]))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from accel.analysis.conclusion import Row
+from accel.analysis.choice import may_win
 from accel.study.knob_gains import goals, in_words
 from accel.study.knobs import Goal
 from accel.study.speeds import latency_s, throughput
@@ -30,13 +30,13 @@ Speeds = dict[str, float]
 
 def run_id(name: str, number: int, target: str) -> str:
     """What a run of the run-off is called."""
-    return f"tuning-{name}-runoff-{number}-{target}"
+    return f"screening-{name}-runoff-{number}-{target}"
 
 
 def screened_speeds(funnel: Funnel) -> tuple[Speeds, Speeds]:
     """Items/s and seconds one at a time by screening, of the baseline and of everyone who may go on."""
     made = {**funnel.decisions.derived, **(funnel.decisions.knobs or {})}
-    rows = [r for r in funnel.read().rows if _may_win(r) and not (r.is_baseline or r.variant.trap or r.name in made)]
+    rows = [r for r in funnel.read().rows if may_win(r, funnel.record) and not (r.variant.trap or r.name in made)]
     names = [funnel.record.baseline, *(r.name for r in rows)]
     rate = {name: throughput(funnel, f"screening-{name}-batch") for name in names}
     return rate, {name: latency_s(funnel, f"screening-{name}-latency") for name in names}
@@ -86,9 +86,3 @@ def _met(funnel: Funnel, names: Sequence[str], target: str) -> list[list[float]]
     read = _READ[target]
     rounds = [[read(funnel, run_id(name, number, target)) for name in names] for number in range(ROUNDS)]
     return [values for values in rounds if all(0 < value < math.inf for value in values)]
-
-
-def _may_win(row: Row) -> bool:
-    if row.status != "ok" or row.quality is None:
-        return False
-    return row.quality.outcome != "fails"

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from accel.plugins import Named
-from accel.study.budget import BudgetEnded
+from accel.study.budget import SPEAKS, BudgetEnded, turn_s
 from accel.study.contenders import ROUNDS, near_the_best, run_id
-from accel.study.finalists import in_order, most_finalists
+from accel.study.finalists import in_order, most_finalists, two_runs_s
 from accel.study.knob_gains import goals
 from accel.study.lengths import expected_s, fitted
 from accel.study.live import Turn
@@ -37,20 +37,35 @@ def run_off(funnel: Funnel) -> None:
     if funnel.record.target == "memory":
         return
     field = _field(funnel)
-    try:
-        with Rounds(lambda who: funnel.live(who[0], "runoff"), fresh=funnel.profile.fresh, rest=funnel.rest) as parked:
-            for number in range(ROUNDS if field else 0):
-                funnel.progress.stage(f"run-off of {len(field)}, round {number + 1} of {ROUNDS}")
-                for name in shuffled(field, seed=funnel.record.seed, block=_ORDERS + number):
-                    funnel.take_turn(parked, (name, "candidate"), _turns(funnel, name, number))
-    except BudgetEnded as error:
-        funnel.not_bought.append(f"the rest of the run-off: {error.words}")
+    # Who goes on is settled by the rounds that there were: later ones would contradict it.
+    if field and funnel.decisions.finalists is None:
+        try:
+            with funnel.budget.within(_SHARE * funnel.budget.total_s, "the run-off's share of the budget"):
+                _run(funnel, field)
+        except BudgetEnded as error:
+            funnel.not_bought.append(f"the rest of the run-off: {error.words}")
     funnel.budget.delayed_s += sum(_took_s(funnel, name) for name in field)
 
 
+def _run(funnel: Funnel, field: Sequence[str]) -> None:
+    fresh = funnel.profile.fresh
+    with Rounds(lambda who: funnel.live(who[0], "runoff"), fresh=fresh, rest=funnel.rest) as parked:
+        for number in range(ROUNDS):
+            funnel.progress.stage(f"run-off of {len(field)}, round {number + 1} of {ROUNDS}")
+            for name in shuffled(field, seed=funnel.record.seed, block=_ORDERS + number):
+                funnel.take_turn(parked, (name, "candidate"), _turns(funnel, name, number))
+
+
 def _took_s(funnel: Funnel, name: str) -> float:
+    """Its runs and what opening it took before them."""
     ids = [run_id(name, number, target) for number in range(ROUNDS) for target in ("batch", "latency")]
-    return sum(funnel.results[i].wall_s or 0.0 for i in ids if i in funnel.results)
+    made = [funnel.results[i].wall_s or 0.0 for i in ids if i in funnel.results]
+    return sum(made) + (_opened(funnel) * _opening_s(funnel, name) if made else 0.0)
+
+
+def _opened(funnel: Funnel) -> int:
+    """How many processes each of them gets."""
+    return ROUNDS if funnel.profile.fresh else 1
 
 
 def _field(funnel: Funnel) -> list[str]:
@@ -64,7 +79,9 @@ def _field(funnel: Funnel) -> list[str]:
             funnel.not_bought.append(f"a run-off of {_listed(near[: most + 1])}, which screening can't tell apart")
         decided = chosen if len(chosen) > most and funnel.decisions.finalists is None else []
         funnel.decide(runoff=tuple(decided))
-    return [name for name in funnel.decisions.runoff or () if not funnel.has_failed(name)]
+    names = [name for name in funnel.decisions.runoff or () if not funnel.has_failed(name)]
+    # A damaged run of an earlier attempt is made again only where there is time for screening.
+    return [name for name in names if screened(funnel, funnel.variant(name))]
 
 
 def _near(funnel: Funnel) -> list[str]:
@@ -76,13 +93,15 @@ def _near(funnel: Funnel) -> list[str]:
 
 
 def _affordable(funnel: Funnel, field: Sequence[str]) -> bool:
-    opened = ROUNDS if funnel.profile.fresh else 1
+    """True if all rounds fit into their share, with as many blocks of one finalist afterwards as fitted before."""
+    budget, profile = funnel.budget, funnel.profile
     turns = [(name, fitted(funnel, turn, name)) for name in field for turn in _turns(funnel, name, 0)]
     seconds = sum(ROUNDS * expected_s(funnel, turn, name) for name, turn in turns)
-    seconds += sum(opened * _opening_s(funnel, name) for name in field)
-    return seconds <= _SHARE * funnel.budget.total_s and funnel.budget.fits(
-        seconds, kept_s=funnel.budget.kept_s(funnel.profile)
-    )
+    seconds += sum(_opened(funnel) * (_opening_s(funnel, name) + profile.cool_down_s) for name in field)
+    block_s = 3 * turn_s(profile, two_runs_s(funnel), online=not profile.search_share)
+    kept_s = budget.kept_s(profile) + budget.tuning_left_s(profile)
+    blocks = SPEAKS if budget.fits(SPEAKS * block_s, kept_s=kept_s) else 1
+    return seconds <= _SHARE * budget.total_s and budget.fits(seconds, kept_s=budget.kept_s(profile) + blocks * block_s)
 
 
 def _opening_s(funnel: Funnel, name: str) -> float:
@@ -98,12 +117,13 @@ def _turns(funnel: Funnel, name: str, number: int) -> list[Turn]:
     wanted = ["latency"] * ("online" in goals(funnel)) + ["batch"] * ("batch" in goals(funnel))
     first = Turn(
         run_id="",
-        phase="tuning",
+        phase="screening",
         target="latency",
         scenario=Named("single_stream"),
         batching=Named("single"),
         duration_s=funnel.profile.tune_s,
         trial=_ORDERS + number,
+        block=number,
     )
     return [
         msgspec.structs.replace(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from accel.analysis.choice import in_doubt
@@ -28,6 +29,14 @@ def named(*rows: Row) -> str | None:
 
 def test_it_is_the_fastest_of_those_whose_interval_lies_above_one() -> None:
     assert named(row("a", 400.0, doubted(4.0)), row("b", 600.0, doubted(6.0))) == "b"
+
+
+def test_who_was_raced_comes_before_who_was_screened_alone_and_traps_are_none() -> None:
+    raced = row("raced", 400.0, doubted(4.0, evidence="blocks"))
+    assert named(raced, row("screened", 440.0, doubted(4.4))) == "raced"
+    trap = row("trap", 900.0, doubted(9.0))
+    trap = msgspec.structs.replace(trap, variant=msgspec.structs.replace(trap.variant, trap="Fast and wrong."))
+    assert named(trap) is None
 
 
 @pytest.mark.parametrize(

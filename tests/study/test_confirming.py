@@ -32,10 +32,14 @@ class FakeFunnel:
         self.progress = SimpleNamespace(stage=lambda text: None)
         self.rest = lambda: None
         self.cut_after = 10_000
+        self.broken = ""
 
     @contextmanager
     def live(self, name: str, tag: str) -> Any:
         yield None
+
+    def has_failed(self, name: str) -> bool:
+        return name == self.broken
 
     def take_turn(self, rounds: Any, who: Who, turns: Sequence[Turn]) -> None:
         for turn in turns:
@@ -104,7 +108,7 @@ def test_disturbed_pairs_are_made_again_under_their_own_numbers_and_stay() -> No
 def test_one_whose_repeat_is_disturbed_too_gets_one_more() -> None:
     assert confirmed(FakeFunnel(lambda pair: pair in (1, 4))).pairs() == [0, 1, 2, 3, 4, 5]
     assert confirmed(FakeFunnel(lambda pair: pair in (1, 4, 5))).pairs() == [0, 1, 2, 3, 4, 5], "two at most"
-    assert len(confirmed(FakeFunnel(lambda pair: True)).pairs()) == 4 + 8
+    assert len(confirmed(FakeFunnel(lambda pair: True)).pairs()) == 4 + 4, "and as many as were planned"
 
 
 @pytest.mark.parametrize("runs", [1, 5, 9, 11])
@@ -115,6 +119,12 @@ def test_a_killed_confirmation_goes_on_as_if_it_had_not_been(runs: int) -> None:
     assert confirmed(killed).not_bought == ["the rest of a confirmation: the budget ended while measuring"]
     killed.cut_after = 10_000
     assert list(confirmed(killed).results) == list(whole.results)
+
+
+def test_a_baseline_whose_rival_is_gone_is_not_measured_again() -> None:
+    funnel = FakeFunnel(lambda pair: True)
+    funnel.broken = "fast"
+    assert confirmed(funnel).pairs() == [0, 1, 2, 3]
 
 
 def test_what_the_budget_leaves_out_is_said() -> None:

@@ -147,6 +147,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contenders, "_READ", {"batch": rate, "latency": wait})
     monkeypatch.setattr(finalists, "most_finalists", lambda funnel: 1)
     monkeypatch.setattr(runoff, "most_finalists", lambda funnel: finalists.most_finalists(funnel))
+    monkeypatch.setattr(runoff, "two_runs_s", lambda funnel: 3.0)
     monkeypatch.setattr(runoff, "Rounds", Rounds)
     monkeypatch.setattr(runoff, "fitted", lambda funnel, turn, name: turn)
     monkeypatch.setattr(runoff, "expected_s", lambda funnel, turn, name: 1.0)
@@ -164,7 +165,7 @@ def test_by_screening_alone_the_luckiest_would_go_on_and_after_the_run_off_the_f
     assert funnel.decisions.runoff == ("a", "b", "c"), "`far` is a third slower"
     assert finalists.finalists(funnel) == ["b"]
     assert funnel.opened.count("b") == 1, "a process is parked between its turns"
-    assert funnel.budget.delayed_s == 18.0, "three rounds of three with two runs each"
+    assert funnel.budget.delayed_s == 24.0, "three rounds of three with two runs each, and three openings"
 
 
 def test_the_machines_mood_falls_out_within_a_round() -> None:
@@ -234,11 +235,41 @@ def test_a_killed_one_goes_on_and_decides_the_same(runs: int) -> None:
     funnel: Any = FakeFunnel()
     funnel.cut_after = len(funnel.results) + runs
     held(funnel)
-    assert funnel.not_bought == ["the rest of the run-off: the budget ended while measuring"]
+    assert funnel.not_bought == ["the rest of the run-off: the run-off's share of the budget ended while measuring"]
     funnel.cut_after = 10_000
     held(funnel)
     assert {run_id(n, r, t) for n in "abc" for r in range(3) for t in ("batch", "latency")} <= set(funnel.results)
     assert finalists.finalists(funnel) == ["b"]
+
+
+def test_a_resumed_study_does_not_go_on_with_it_once_the_finalists_are_settled() -> None:
+    funnel: Any = FakeFunnel()
+    funnel.cut_after = len(funnel.results) + 7
+    held(funnel)
+    before = set(funnel.results)
+    funnel.decide(finalists=("b",))
+    funnel.cut_after = 10_000
+    funnel.budget.delayed_s = 0.0
+    assert set(held(funnel).results) == before
+    assert funnel.budget.delayed_s > 7.0, "tuning still ends later by what it took"
+
+
+def test_a_damaged_screening_run_leaves_its_variant_out_when_the_study_resumes() -> None:
+    funnel: Any = FakeFunnel()
+    funnel.decide(runoff=("a", "b", "c"))
+    del funnel.results["screening-b-batch"]
+    held(funnel)
+    assert not any("-b-runoff" in name for name in funnel.results)
+
+
+def test_blocks_that_fitted_before_fit_afterwards() -> None:
+    """Three blocks of 3 x 6.8 s and 48 s kept for the confirmations; an entrant takes 2 s and six runs of 1 s."""
+    funnel: Any = held(FakeFunnel(at_s=118.0))
+    assert funnel.decisions.runoff == ("a", "b", "c")
+    assert held(FakeFunnel(at_s=170.0)).decisions.runoff == ("a", "b"), "16 s of the 20 s that are left"
+    tight: Any = held(FakeFunnel(at_s=178.0))
+    assert tight.decisions.runoff == ()
+    assert tight.not_bought == ["a run-off of `a` and `b`, which screening can't tell apart"]
 
 
 def test_nobody_runs_once_the_finalists_are_settled() -> None:
