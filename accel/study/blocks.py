@@ -86,7 +86,7 @@ def _again(funnel: Funnel, made: int, entrants: list[Who], online: dict[str, Any
     for block in repeats:
         if _begun(funnel, block) and _may_begin(funnel, block, entrants):
             _block(funnel, block, entrants, online, rounds)
-    while made and not _closed(funnel):
+    while made:
         disturbed = [b for b in range(made) if is_disturbed(funnel, b)]
         # A disturbed block that was made again undisturbed is replaced; one that wasn't has another chance.
         replaced = sum(not is_disturbed(funnel, b) for b in repeats)

@@ -142,11 +142,14 @@ def is_whole(study: accel.Study, *, blocks: int, confirmations: int = 1) -> None
         planned |= {f"confirmation-{pair}-{e.name}-batch" for e in decided.confirming or ()}
     planned |= {f"tuning-{n}-batch-{s}" for n in names if n not in decided.derived for s in (1, 8)}
     assert planned <= set(results)
-    # On a busy machine disturbed blocks are made again; which sizes several instances are tried at depends on what was
-    # measured; the winner is looked at closer, under load and step by step, at the end.
+    # On a busy machine disturbed blocks and confirmations are made again; which sizes several instances are tried at
+    # depends on what was measured; the winner is looked at closer, under load and step by step, at the end.
     others = ("look-", "load-", "steps-", *(f"tuning-{name}-batch-" for name in decided.derived))
     others += tuple(f"tuning-{v.name}-round-" for v in study.record.variants)
     others += tuple(f"screening-{name}-" for name in tried)
+    others += tuple(f"screening-{v.name}-runoff-" for v in study.record.variants)
+    made = range(confirmations, 2 * confirmations)
+    others += tuple(f"confirmation-{pair}-" for pair in made)
     more = [r.run_id for i, r in results.items() if i not in planned and r.block not in decided.repeats]
     assert [run_id for run_id in more if not run_id.startswith(others)] == []
     assert all(r.status == "ok" for r in results.values())
