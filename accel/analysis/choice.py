@@ -52,11 +52,10 @@ def answer(goal: Goal, known: Mapping[str, Known], record: StudyRecord, orders: 
     base = known.get(record.baseline)
     # Once variants were raced in blocks, one that was only screened can't overtake them on weaker evidence.
     raced = max((_tier(k.row, goal, by_rate) for k in eligible), default=0) > 0
-    ranked = [
-        k for k in eligible if _wins(k.row, goal, by_rate, base) and (_tier(k.row, goal, by_rate) > 0 or not raced)
-    ]
+    deep = [k for k in eligible if _tier(k.row, goal, by_rate) > 0 or not raced]
+    ranked = [k for k in deep if _wins(k.row, goal, by_rate, base)]
     if not ranked:
-        return _keep(goal, base, eligible, record, by_rate)
+        return _keep(goal, base, deep, record, by_rate)
     order = orders[goal if goal == "batch" or by_rate else "latency"]
     winner = _winner(ranked, goal, by_rate, order)
     # A winner was measured again afresh, others weren't; they may still be as fast as far as the blocks showed.

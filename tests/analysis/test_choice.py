@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
-from accel.analysis.choice import in_doubt
+from accel.analysis.choice import answer, in_doubt
 from accel.analysis.conclusion import Comparison, Row
 from tests.report import example
 
@@ -57,3 +58,17 @@ def test_nobody_else_is_in_doubt(compared: Comparison | None) -> None:
 def test_who_lost_its_accuracy_stays_out_however_fast_it_looks() -> None:
     wrong = example.quality(0.7, outcome="fails")
     assert named(row("a", 600.0, doubted(6.0), quality=wrong)) is None
+
+
+def test_where_the_original_stays_the_nearest_is_one_that_raced() -> None:
+    """Who was screened alone and is FASTER there isn't the nearest to being shown so: that would contradict itself."""
+    base = row("base", 100.0, None, is_baseline=True)
+    raced = row("raced", 500.0, doubted(5.0, evidence="blocks"))
+    screened = row("screened", 580.0, example.comparison(5.8, "FASTER", evidence="screening"))
+    rows = (base, raced, screened)
+    known: Any = {one.name: SimpleNamespace(row=one) for one in rows}
+    found = answer("batch", known, example.record(rows, baseline="base"), {})
+    assert found is not None
+    assert found.keeps_baseline
+    assert "The nearest was `raced`" in found.sentence
+    assert "FASTER" not in found.sentence
