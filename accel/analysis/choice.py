@@ -131,7 +131,7 @@ def _use(goal: Goal, row: Row, base: Row | None, tied: Sequence[str], record: St
     if goal == "online" and not by_rate:
         parts.append("No server trials were made, so this rests on the latency of one request at a time.")
     if tied:
-        parts.append(f"Tied with {_listed(tied)}: no difference was shown.")
+        parts.append(f"Tied with {words.listed([f'`{name}`' for name in tied])}: no difference was shown.")
     if row.variant.trap:
         parts.append(f"Listed as a trap ({row.variant.trap}), but it won here.")
     evidence = found.evidence if found is not None else _phase(row)
@@ -184,8 +184,3 @@ def _phase(row: Row) -> Evidence:
     if row.evidence == "confirmation":
         return "confirmation"
     return "blocks" if row.evidence == "blocks" else "screening"
-
-
-def _listed(names: Sequence[str]) -> str:
-    quoted = [f"`{n}`" for n in names]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"

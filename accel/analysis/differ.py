@@ -70,7 +70,7 @@ def _limit(online: Seen, record: StudyRecord) -> Iterator[str]:
     busy = ""
     if role.utilisation is not None:
         busy = f" At that rate its workers are busy {_percents(role.utilisation)} of the time."
-    if role.slo_cost.low <= 0 <= role.slo_cost.high:
+    if words.includes_zero(role.slo_cost):
         yield f"It isn't shown that the limit ({words.slo(record)}) costs `{role.variant}` any throughput.{busy}"
     elif role.slo_cost.value < 0:
         yield f"Online `{role.variant}` answers more than as a batch job: that batch size isn't its best.{busy}"

@@ -166,7 +166,7 @@ def _headline(answers: Sequence[Answer], rows: Sequence[Row], record: StudyRecor
             return "Nothing was compared with your model yet."
         if record.target == "memory":
             return "Keep your model: nothing was shown to need less memory and not to be slower."
-        if _disturbed(rows):
+        if any(_disturbed(rows, answer) for answer in answers):
             return "Keep your model for now: the machine was too disturbed to show that anything is faster."
         return "Keep your model: nothing was shown to be faster."
     start = "At first look, use" if all(a.evidence == "screening" for a in won) else "Use"
@@ -178,16 +178,17 @@ def _headline(answers: Sequence[Answer], rows: Sequence[Row], record: StudyRecor
         text = f"{start} {' and '.join(parts)}."
     kept = [a for a in answers if a.keeps_baseline]
     if kept and kept[0].evidence != "none":
-        text += f" {_where(kept[0])[0].upper()}{_where(kept[0])[1:]}, keep your model."
+        text += f" {_where(kept[0])[0].upper()}{_where(kept[0])[1:]}, keep your model"
+        text += " for now: runs were too disturbed to tell." if _disturbed(rows, kept[0]) else "."
     return text
 
 
-def _disturbed(rows: Sequence[Row]) -> bool:
-    """True if something might well be faster, but its runs were too disturbed to count."""
+def _disturbed(rows: Sequence[Row], found: Answer) -> bool:
+    """True if something might well be faster at what an answer is about, but its runs were too disturbed to count."""
     return any(
         c is not None and c.verdict == "INCONCLUSIVE" and c.ratio.validity != "valid" and c.ratio.value > c.delta
         for r in rows
-        for c in (r.speedup_latency, r.speedup_batch, r.speedup_online)
+        for c in ((r.speedup_batch,) if found.target == "batch" else (r.speedup_latency, r.speedup_online))
         if r.status == "ok"
     )
 

@@ -6,6 +6,7 @@ Numbers carry no more digits than their intervals allow (rule 47).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from accel.analysis import Estimate
@@ -41,6 +42,22 @@ def half_width(estimate: Estimate) -> float | None:
         return None
     ends = [abs(e - estimate.value) for e in (estimate.low, estimate.high) if e is not None and math.isfinite(e)]
     return max(ends, default=None)
+
+
+def includes_zero(estimate: Estimate | None) -> bool:
+    """True if the interval leaves the sign open."""
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return False
+    return estimate.low <= 0 <= estimate.high
+
+
+def listed(texts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`.
+
+    >>> listed(["1", "2", "5"])
+    '1, 2 and 5'
+    """
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
 def with_ends(estimate: Estimate, unit: str) -> str:

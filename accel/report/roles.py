@@ -8,6 +8,7 @@ from accel.analysis import Estimate
 from accel.analysis.conclusion import Conclusion
 from accel.analysis.cost import CostLine
 from accel.analysis.roles import Role, Roles
+from accel.analysis.wording import includes_zero
 from accel.report import words
 from accel.report.everything import Cell
 from accel.units import show_seconds
@@ -159,16 +160,9 @@ def price(estimate: Estimate | None) -> Cell:
     >>> price(Estimate(value=0.2, low=-3.3, high=0.8, n=6, unit="", method="")).value
     'not shown'
     """
-    if may_be_none(estimate):
+    if includes_zero(estimate):
         return Cell(value="not shown", kind="unsure")
     return share(estimate)
-
-
-def may_be_none(price: Estimate | None) -> bool:
-    """True if the interval of what something costs includes nothing at all."""
-    if price is None or price.low is None or price.high is None:
-        return False
-    return price.low <= 0 <= price.high
 
 
 def seconds(estimate: Estimate | None) -> Cell:

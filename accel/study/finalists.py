@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from accel.study.budget import turn_s
 from accel.study.contenders import Speeds, screened_speeds, speeds, told
 from accel.study.speeds import memory_bytes
 from accel.units import show_bytes, show_seconds
@@ -113,6 +114,11 @@ def two_runs_s(funnel: Funnel) -> float:
     """What the baseline's two screening runs took, warm-up and all: the next ones will take about as long."""
     runs = (funnel.results.get(f"screening-{funnel.record.baseline}-{target}") for target in ("latency", "batch"))
     return sum(run.wall_s or 0.0 for run in runs if run is not None)
+
+
+def block_s(funnel: Funnel) -> float:
+    """About what a block with one finalist takes: the baseline twice, and the finalist."""
+    return 3 * turn_s(funnel.profile, two_runs_s(funnel), online=not funnel.profile.search_share)
 
 
 def to_tune(funnel: Funnel, finalists: list[str]) -> list[str]:

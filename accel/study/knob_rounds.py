@@ -15,9 +15,9 @@ import msgspec
 
 from accel.plugins import Named
 from accel.study.blocks import fix_slo
-from accel.study.budget import BudgetEnded, turn_s
+from accel.study.budget import BudgetEnded
 from accel.study.deriving import adopt, is_new, score_of_parent, usual_turns
-from accel.study.finalists import placed, two_runs_s
+from accel.study.finalists import block_s, placed
 from accel.study.knob_gains import gain, gains, goals, rounds, run_id, told
 from accel.study.knobs import Goal, Turned, by_turns, together, turned
 from accel.study.lengths import expected_s
@@ -126,8 +126,7 @@ def _affordable(funnel: Funnel, field: Sequence[Turned]) -> bool:
         seconds += _first_look_s(funnel, one) if one.own else 0.0
     profile, budget = funnel.profile, funnel.budget
     until_s = (profile.screening_share + profile.tuning_share + _SHARE) * budget.total_s + budget.delayed_s
-    one_finalist_s = 3 * turn_s(profile, two_runs_s(funnel), online=not profile.search_share)
-    kept_s = _BLOCKS * profile.blocks * one_finalist_s + budget.kept_s(profile)
+    kept_s = _BLOCKS * profile.blocks * block_s(funnel) + budget.kept_s(profile)
     return budget.elapsed_s() + seconds <= until_s and budget.fits(seconds, kept_s=kept_s)
 
 

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from accel.plugins import Named
-from accel.study.budget import SPEAKS, BudgetEnded, turn_s
+from accel.analysis.wording import listed
+from accel.study.budget import SPEAKS, BudgetEnded
 from accel.study.contenders import ROUNDS, near_the_best, run_id
-from accel.study.finalists import in_order, most_finalists, two_runs_s
+from accel.study.finalists import block_s, in_order, most_finalists
 from accel.study.knob_gains import goals
 from accel.study.lengths import expected_s, fitted
 from accel.study.live import Turn
 from accel.study.rounds import Rounds, shuffled
-from accel.study.screening import screened
+from accel.study.screening import screened, turns_of
+from accel.study.tuning import screened_size
 
 if TYPE_CHECKING:
     from accel.study.funnel import Funnel
@@ -76,7 +77,9 @@ def _field(funnel: Funnel) -> list[str]:
         while len(chosen) > most and not _affordable(funnel, chosen):
             chosen = chosen[:-1]
         if len(near) > most >= len(chosen):
-            funnel.not_bought.append(f"a run-off of {_listed(near[: most + 1])}, which screening can't tell apart")
+            funnel.not_bought.append(
+                f"a run-off of {listed([f'`{name}`' for name in near[: most + 1]])}, which screening can't tell apart"
+            )
         decided = chosen if len(chosen) > most and funnel.decisions.finalists is None else []
         funnel.decide(runoff=tuple(decided))
     names = [name for name in funnel.decisions.runoff or () if not funnel.has_failed(name)]
@@ -98,10 +101,9 @@ def _affordable(funnel: Funnel, field: Sequence[str]) -> bool:
     turns = [(name, fitted(funnel, turn, name)) for name in field for turn in _turns(funnel, name, 0)]
     seconds = sum(ROUNDS * expected_s(funnel, turn, name) for name, turn in turns)
     seconds += sum(_opened(funnel) * (_opening_s(funnel, name) + profile.cool_down_s) for name in field)
-    block_s = 3 * turn_s(profile, two_runs_s(funnel), online=not profile.search_share)
-    kept_s = budget.kept_s(profile) + budget.tuning_left_s(profile)
-    blocks = SPEAKS if budget.fits(SPEAKS * block_s, kept_s=kept_s) else 1
-    return seconds <= _SHARE * budget.total_s and budget.fits(seconds, kept_s=budget.kept_s(profile) + blocks * block_s)
+    one_s, kept_s = block_s(funnel), budget.kept_s(profile)
+    blocks = SPEAKS if budget.fits(SPEAKS * one_s, kept_s=kept_s + budget.tuning_left_s(profile)) else 1
+    return seconds <= _SHARE * budget.total_s and budget.fits(seconds, kept_s=kept_s + blocks * one_s)
 
 
 def _opening_s(funnel: Funnel, name: str) -> float:
@@ -112,31 +114,15 @@ def _opening_s(funnel: Funnel, name: str) -> float:
 
 def _turns(funnel: Funnel, name: str, number: int) -> list[Turn]:
     """As screening's, at its batch size, as far as the goals ask for them."""
-    screened = funnel.results[f"screening-{name}-batch"].batching or Named("single")
-    asked = {"latency": ("single_stream", Named("single")), "batch": ("offline", screened)}
-    wanted = ["latency"] * ("online" in goals(funnel)) + ["batch"] * ("batch" in goals(funnel))
-    first = Turn(
-        run_id="",
-        phase="screening",
-        target="latency",
-        scenario=Named("single_stream"),
-        batching=Named("single"),
-        duration_s=funnel.profile.tune_s,
-        trial=_ORDERS + number,
-        block=number,
-    )
+    wanted = {"latency": "online" in goals(funnel), "batch": "batch" in goals(funnel)}
     return [
         msgspec.structs.replace(
-            first,
-            run_id=run_id(name, number, target),
-            target=target,
-            scenario=Named(asked[target][0]),
-            batching=asked[target][1],
+            turn,
+            run_id=run_id(name, number, str(turn.target)),
+            duration_s=funnel.profile.tune_s,
+            trial=_ORDERS + number,
+            block=number,
         )
-        for target in wanted
+        for turn in turns_of(funnel, funnel.variant(name), "candidate", screened_size(funnel, name))
+        if wanted[str(turn.target)]
     ]
-
-
-def _listed(names: Sequence[str]) -> str:
-    quoted = [f"`{name}`" for name in names]
-    return f"{', '.join(quoted[:-1])} and {quoted[-1]}"

@@ -127,7 +127,7 @@ def _compiled_s(funnel: Funnel) -> list[float]:
 def look_s(funnel: Funnel) -> float:
     """What a variant as fast as the baseline takes: a child, all answers, two runs."""
     name = funnel.record.baseline
-    runs = [fitted(funnel, t, name) for t in _turns(funnel, funnel.variant(name), "candidate", screen_size(funnel))]
+    runs = [fitted(funnel, t, name) for t in turns_of(funnel, funnel.variant(name), "candidate", screen_size(funnel))]
     answers_s = funnel.item_s.get(name, 0.0) * len(funnel.services.evaluation)
     return _OPENING_S + answers_s + sum(expected_s(funnel, t, name) for t in runs)
 
@@ -183,7 +183,7 @@ def _answer_and_time(funnel: Funnel, prepared: Prepared, role: Role, size: int, 
         if scored.wrong is not None:
             funnel.commit_failure(prepared.variant, VariantError(scored.wrong), "wrong", scored, live)
             return
-        for turn in _turns(funnel, prepared.variant, role, size):
+        for turn in turns_of(funnel, prepared.variant, role, size):
             if turn.run_id not in funnel.results:
                 funnel.measure(live, turn, scored)
 
@@ -220,7 +220,8 @@ def _answered_before(funnel: Funnel, live: Live, ids: list[int], out: Path) -> f
         probe.unlink(missing_ok=True)
 
 
-def _turns(funnel: Funnel, variant: Variant, role: Role, size: int) -> list[Turn]:
+def turns_of(funnel: Funnel, variant: Variant, role: Role, size: int) -> list[Turn]:
+    """One at a time, and in batches of that size."""
     chosen: list[tuple[Target, Named, Named]] = [
         ("latency", Named("single_stream"), Named("single")),
         ("batch", Named("offline"), Named("fixed", {"size": size})),

@@ -74,7 +74,7 @@ def next_size(funnel: Funnel, name: str, usable: Sequence[int]) -> int | None:
     usable = [s for s in usable if s < too_large]
     if funnel.profile.name != "quick" or funnel.sizes != SIZES:
         return _next_up(funnel, name, usable)
-    coarse, known = usable[::_STRIDE], _screened_size(funnel, name)
+    coarse, known = usable[::_STRIDE], screened_size(funnel, name)
     screened = throughput(funnel, f"screening-{name}-batch")
     up = [s for s in coarse if s > known]
     small = (s for s in coarse if s < known and f"tuning-{name}-batch-{s}" not in funnel.results)
@@ -123,7 +123,7 @@ def _measure(funnel: Funnel, live: Live, turn: Turn) -> None:
         raise
     except VariantError as error:
         ran = any(f"tuning-{name}-batch-{size}" in funnel.results for size in funnel.sizes)
-        if not ran and not 0 < _screened_size(funnel, name) < turn.trial:
+        if not ran and not 0 < screened_size(funnel, name) < turn.trial:
             raise
         funnel.decide(too_large=funnel.decisions.too_large | {name: (turn.trial, error.reason)})
 
@@ -158,7 +158,7 @@ def best_size(funnel: Funnel, name: str) -> int:
         for s in funnel.sizes
         if f"tuning-{name}-batch-{s}" in funnel.results
     }
-    size = _screened_size(funnel, name)
+    size = screened_size(funnel, name)
     if size and size not in rates and (not rates or size in funnel.sizes):
         rates[size] = throughput(funnel, f"screening-{name}-batch")
     return min((s for s, rate in rates.items() if rate >= 0.98 * max(rates.values())), default=SCREEN_SIZE)
@@ -172,7 +172,7 @@ def best_rate(funnel: Funnel, name: str) -> float:
     )
 
 
-def _screened_size(funnel: Funnel, name: str) -> int:
+def screened_size(funnel: Funnel, name: str) -> int:
     """The batch size that screening ran at; 0 if it ran none."""
     screened = funnel.results.get(f"screening-{name}-batch")
     if screened is None:

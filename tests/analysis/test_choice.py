@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from accel.analysis import reading
 from accel.analysis.choice import answer, in_doubt
-from accel.analysis.conclusion import Comparison, Row
+from accel.analysis.conclusion import Answer, Comparison, Row
 from tests.report import example
 
 
@@ -72,3 +73,19 @@ def test_where_the_original_stays_the_nearest_is_one_that_raced() -> None:
     assert found.keeps_baseline
     assert "The nearest was `raced`" in found.sentence
     assert "FASTER" not in found.sentence
+
+
+def headline(compared: Comparison) -> str:
+    base, other = row("base", 100.0, None, is_baseline=True), row("other", 500.0, compared)
+    gain = example.comparison(5.6, "FASTER")
+    fields: dict[str, Any] = {"sentence": "", "evidence": "blocks"}
+    online = Answer(target="online", winner="other", keeps_baseline=False, speedup=gain, **fields)
+    batch = Answer(target="batch", winner="base", keeps_baseline=True, speedup=None, **fields)
+    return reading._headline((online, batch), (base, other), example.record((base, other), baseline="base"))
+
+
+def test_the_headline_says_where_the_original_stays_for_want_of_undisturbed_runs() -> None:
+    shaky = doubted(5.0, evidence="blocks")
+    shaky = msgspec.structs.replace(shaky, ratio=msgspec.structs.replace(shaky.ratio, validity="unstable"))
+    assert headline(shaky).endswith("For batch jobs, keep your model for now: runs were too disturbed to tell.")
+    assert headline(example.comparison(0.9, "SLOWER")).endswith("For batch jobs, keep your model.")

@@ -100,8 +100,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(knob_rounds, "Rounds", Rounds)
     monkeypatch.setattr(knob_rounds, "fix_slo", lambda funnel: None)
     monkeypatch.setattr(knob_rounds, "expected_s", lambda funnel, turn, name: 1.0)
-    for module in (knob_rounds, finalists):
-        monkeypatch.setattr(module, "two_runs_s", lambda funnel: 3.0)
+    monkeypatch.setattr(finalists, "two_runs_s", lambda funnel: 3.0)
     monkeypatch.setattr(knob_rounds, "look_s", lambda funnel: 8.0)
 
     for module in (knob_gains, tuning):
@@ -202,7 +201,7 @@ def test_what_the_budget_does_not_buy_is_said_and_leaves_no_row(tmp_path: Path) 
 
 def test_enough_time_for_blocks_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     funnel = study(tmp_path, faster(1.2, 0.9))
-    monkeypatch.setattr(knob_rounds, "turn_s", lambda profile, seen, online: 20.0)
+    monkeypatch.setattr(finalists, "turn_s", lambda profile, seen, online: 20.0)
     assert with_knobs(funnel, ["ort"]) == ["ort"], "4 blocks of 3 turns and the confirmation take 289 s of 300"
 
 

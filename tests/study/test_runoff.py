@@ -147,7 +147,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contenders, "_READ", {"batch": rate, "latency": wait})
     monkeypatch.setattr(finalists, "most_finalists", lambda funnel: 1)
     monkeypatch.setattr(runoff, "most_finalists", lambda funnel: finalists.most_finalists(funnel))
-    monkeypatch.setattr(runoff, "two_runs_s", lambda funnel: 3.0)
+    monkeypatch.setattr(finalists, "two_runs_s", lambda funnel: 3.0)
     monkeypatch.setattr(runoff, "Rounds", Rounds)
     monkeypatch.setattr(runoff, "fitted", lambda funnel, turn, name: turn)
     monkeypatch.setattr(runoff, "expected_s", lambda funnel, turn, name: 1.0)

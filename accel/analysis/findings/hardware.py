@@ -13,9 +13,10 @@ import numpy as np
 from accel.analysis import wording as words
 from accel.analysis.bounds import at_work
 from accel.analysis.conclusion import Finding, Row
-from accel.analysis.findings.seen import Seen, listed, looks
+from accel.analysis.findings.seen import Seen, looks
 from accel.analysis.percentiles import quantile_interval, required
 from accel.analysis.runs import Run
+from accel.analysis.wording import listed
 from accel.result import Result, Witness
 
 _SPINS = ("true", "default (on)")

@@ -12,9 +12,10 @@ import numpy as np
 from accel.analysis import wording as words
 from accel.analysis.comparison import MIN_EFFECTS
 from accel.analysis.conclusion import Comparison, Finding
-from accel.analysis.findings.seen import Seen, again, listed, resumed
+from accel.analysis.findings.seen import Seen, again, resumed
 from accel.analysis.pace import pace
 from accel.analysis.paired import Paired, judged, race_of
+from accel.analysis.wording import listed
 from accel.result import Result, Witness
 from accel.units import show_seconds
 

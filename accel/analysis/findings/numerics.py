@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from accel.analysis.conclusion import Finding, Row
-from accel.analysis.findings.seen import Seen, listed, sentence
+from accel.analysis.findings.seen import Seen, sentence
+from accel.analysis.wording import listed
 from accel.result import Numerics
 
 _WORDS = {

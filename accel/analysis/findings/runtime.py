@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 
 from accel.analysis import wording as words
 from accel.analysis.conclusion import Finding, Row
-from accel.analysis.findings.seen import Seen, listed, sentence
+from accel.analysis.findings.seen import Seen, sentence
 from accel.analysis.layers import multiplying
+from accel.analysis.wording import listed
 from accel.compilation._profile import AROUND, Layers
 from accel.units import show_seconds
 

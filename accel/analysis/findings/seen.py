@@ -79,12 +79,3 @@ def resumed(record: StudyRecord, option: str) -> str:
     """The command that goes on with this study; where its folder isn't known from the command, it is named by word."""
     out = "" if "--out" in record.command else " --out FOLDER"
     return f"{record.command}{out} --resume {option}".replace(" --resume --resume", " --resume")
-
-
-def listed(words: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`.
-
-    >>> listed(["1", "2", "5"])
-    '1, 2 and 5'
-    """
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

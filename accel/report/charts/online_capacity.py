@@ -9,11 +9,11 @@ import msgspec
 
 from accel.analysis import policy
 from accel.analysis.conclusion import Conclusion, Row
+from accel.analysis.wording import includes_zero
 from accel.report import words
 from accel.report.charts import Place, Traces
 from accel.report.charts._draw import data, finish, label, ticks_125
 from accel.report.charts._theme import BAD, MUTED, PAPER, colours, leading, scale, short, winners
-from accel.report.roles import may_be_none
 from accel.units import show_seconds
 
 _MOST, _CEILING, _MARGIN_PX = 4, 12.0, 60
@@ -260,7 +260,7 @@ def _price(conclusion: Conclusion, rows: list[Row], frame: _Frame) -> list[Any]:
 def _share(conclusion: Conclusion, won: Row) -> str:
     """How much of the batch throughput the limit costs, where the interval carries it."""
     role = conclusion.roles.online if conclusion.roles is not None else None
-    if role is None or role.variant != won.name or may_be_none(role.slo_cost):
+    if role is None or role.variant != won.name or includes_zero(role.slo_cost):
         return ""
     cost = words.value_of(role.slo_cost, 0.01)
     return "" if cost == words.NOTHING else f": {cost} %"
