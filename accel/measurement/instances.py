@@ -92,7 +92,7 @@ def open_instances(asked: Asked, samples: Samples, say: Callable[[str], None]) -
     """Open what is asked for. Raises MissingLibrary, VariantError (with the reason of whichever instance fails)."""
     if asked.placement == "processes":
         return _processes(asked, samples, say)
-    backend = quiet(plugins.make("compilation", asked.backend), asked.instances)
+    backend = beside_others(plugins.make("compilation", asked.backend), asked)
     folder = Path(asked.folder)
     if asked.placement == "shared":
         engines, opened = open_engines(backend, folder, [()], say, asked.denormals)
@@ -112,7 +112,7 @@ def open_instances(asked: Asked, samples: Samples, say: Callable[[str], None]) -
 def _processes(asked: Asked, samples: Samples, say: Callable[[str], None]) -> Instances:
     """Start all of them, so that they open side by side, then wait for each."""
     say(f"opening {asked.instances} processes")
-    backend = plugins.plain(quiet(plugins.make("compilation", asked.backend), asked.instances))
+    backend = plugins.plain(beside_others(plugins.make("compilation", asked.backend), asked))
     shares = affinity.parts(asked.instances)
     feeds: list[RemoteFeed] = []
     try:
@@ -141,13 +141,16 @@ def _processes(asked: Asked, samples: Samples, say: Callable[[str], None]) -> In
     return Instances(feeds=tuple(feeds), opened=opened, pids=pids, notes=_crowded(shares))
 
 
-def quiet(backend: Backend, instances: int) -> Backend:
-    """The backend with its pools' spinning off where several instances run and nobody asked for it: what burns a core
-    while it waits takes it from another instance.
+def beside_others(backend: Backend, asked: Asked) -> Backend:
+    """The backend as one of several instances, where nobody asked for something else: its pools don't spin, since what
+    burns a core while it waits takes it from another instance; and engines in one process leave the pinning to us.
+
+    A runtime that pins by itself counts the cores from the first one in every engine: with two engines of OpenVINO in
+    a process all their threads share one core, at half of the rate.
     """
-    if instances > 1 and getattr(backend, "spinning", False) is None:
-        return msgspec.structs.replace(backend, spinning=False)  # type: ignore[type-var]  # a backend is a struct
-    return backend
+    fields = [*(["spinning"] if asked.instances > 1 else []), *(["pinning"] if asked.placement == "threads" else [])]
+    unasked = {name: False for name in fields if getattr(backend, name, False) is None}
+    return msgspec.structs.replace(backend, **unasked) if unasked else backend  # type: ignore[type-var]  # a struct
 
 
 def _check_threads(backend: Backend, name: str) -> None:

@@ -136,6 +136,31 @@ def test_spinning_with_two_instances_on_two_cores_is_named(record: StudyRecord, 
     assert found(here, really(instances=2, placement="threads")) == []
 
 
+def queued(name: str, level: str) -> Result:
+    value = {"ok": 0.01, "unstable": 0.97}[level]
+    said = Witness(id="W3", value=value, warn=0.05, unstable=0.25, invalid=None, level=level, sentence="Waited.")  # type: ignore[arg-type]
+    variant = BASE if name == BASE.name else Variant(name=name, backend=Named("openvino"), instances=2)
+    return result(variant=variant, witnesses=(said,))
+
+
+def test_threads_that_wait_for_one_another_with_cores_enough_are_named(record: StudyRecord) -> None:
+    planted = row(runs_with(2), backend="openvino", instances=2, placement="threads")
+    here = with_cores(record, 2)
+    # One at a time nobody waits, so only the runs in batches show it.
+    own = [queued("planted", level) for level in ("ok", "unstable", "ok", "unstable")]
+    calm = [queued(BASE.name, "ok") for _ in range(11)]
+    (one,) = found(here, planted, results=(*own, *calm))
+    assert one.what.startswith("The threads of `planted` wait for one another: 2 on 2 usable cores.")
+    assert "97 %" in one.what
+    assert one.command.startswith("accel list openvino")
+    # A busy machine holds everybody up; one run alone says nothing; and too many threads are another finding.
+    busy = [queued(BASE.name, "unstable") for _ in range(3)]
+    for results in ((*own, *calm[:5], *busy), (*own[:3], *calm)):
+        assert not any("wait for one another" in f.what for f in found(here, planted, results=results))
+    many = row(runs_with(4), backend="openvino", instances=2, placement="threads")
+    assert not any("wait for one another" in f.what for f in found(here, many, results=(*own, *calm)))
+
+
 def test_callers_of_one_engine_count_with_its_helpers() -> None:
     assert at_work(row(runs_with(2), instances=2)) == 3
     assert at_work(row(runs_with(4), instances=2, placement="threads")) == 4

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from accel.compilation.onnxruntime import OnnxRuntime
 from accel.compilation.openvino import OpenVino
 from accel.measurement import affinity, denormals
 from accel.measurement.feeding import InstanceLost
-from accel.measurement.instances import Asked, Instances, open_instances, quiet
+from accel.measurement.instances import Asked, Instances, beside_others, open_instances
 from accel.measurement.isolation import Child, ChildFailed
 from accel.measurement.outputs import load_outputs, save_outputs
 from accel.measurement.remote import packed, unpacked
@@ -196,11 +197,46 @@ def test_a_lost_process_is_a_reason(place: Path, opened: Any) -> None:
         instances.feeds[1].call([1])
 
 
-def test_spinning_is_off_for_several_unless_asked_for() -> None:
-    assert quiet(OnnxRuntime(), 2).spinning is False  # type: ignore[attr-defined]
-    assert quiet(OnnxRuntime(), 1).spinning is None  # type: ignore[attr-defined]
-    assert quiet(OnnxRuntime(spinning=True), 2).spinning is True  # type: ignore[attr-defined]
-    assert quiet(OpenVino(), 2) == OpenVino()
+def test_several_engines_neither_spin_nor_pin_unless_asked_for(place: Path) -> None:
+    def among(backend: Any, instances: int, placement: str) -> Any:
+        return beside_others(backend, asked(place, instances=instances, placement=placement))
+
+    assert among(OnnxRuntime(), 2, "threads").spinning is False
+    assert among(OnnxRuntime(), 1, "shared").spinning is None
+    assert among(OnnxRuntime(spinning=True), 2, "threads").spinning is True
+    assert among(OpenVino(), 2, "threads").pinning is False
+    assert among(OpenVino(pinning=True), 2, "threads").pinning is True
+    # One engine knows its streams, and a process has its cores to itself: there the runtime may pin.
+    assert among(OpenVino(streams=2), 2, "shared") == OpenVino(streams=2)
+    assert among(OpenVino(), 2, "processes") == OpenVino()
+
+
+@TWO_CORES
+def test_engines_of_a_runtime_that_pins_stay_on_their_own_cores(place: Path, opened: Any) -> None:
+    """With its own pinning every engine of OpenVINO takes the first core, and moves whoever calls it."""
+    openvino_folder(place / "product")
+    instances = opened(asked(place, "openvino", "product", instances=2, placement="threads"))
+
+    def worker(feed: Any) -> set[int]:
+        feed.enter()
+        feed.call([1, 2, 3])
+        return os.sched_getaffinity(0)
+
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        seen = [pool.submit(worker, feed).result() for pool, feed in zip((first, second), instances.feeds, strict=True)]
+    assert seen == [set(share) for share in affinity.shares(affinity.usable(), 2)]
+
+
+def openvino_folder(folder: Path) -> None:
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    folder.mkdir()
+    x = ops.parameter([-1, 4], np.float32)
+    y = ops.matmul(x, ops.constant(np.ones((4, 3), np.float32)), False, False)
+    ov.save_model(ov.Model([y], [x]), folder / "model.xml", compress_to_fp16=False)
+    inputs, outputs = (Tensor("x", "float32", ("batch", 4)),), (Tensor("y", "float32", ("batch", 3)),)
+    Artefact(file="model.xml", inputs=inputs, outputs=outputs, sizes=None).save(folder)
 
 
 def test_outputs_survive_the_pipe() -> None:

@@ -20,6 +20,9 @@ from accel.analysis.wording import listed
 from accel.result import Result, Witness
 
 _SPINS = ("true", "default (on)")
+_FEW = 2
+_RARELY = 0.1
+"""In so many of a variant's runs, and in fewer of all others', before its threads are said to wait for one another."""
 _CLEARLY = 1.1
 """So much slower, with the whole interval, before kept denormals are worth a number."""
 
@@ -125,6 +128,29 @@ def _waited(seen: Seen, row: Row) -> str:
     waits = [w for r, w in _spoken(seen.results, "W3") if r.variant.name == row.name]
     worst = max(waits, key=lambda w: w.value, default=None)
     return f" Its threads waited for a core {words.percent(worst.value)} of the time they ran (W3)." if worst else ""
+
+
+def _own_queue(seen: Seen) -> Iterator[Finding]:
+    """Threads of one variant queue up for a core (W3) in its runs alone, though there are cores enough."""
+    for row in _ran(seen):
+        own = [r for r in seen.results if r.variant.name == row.name and r.witnesses]
+        others = [r for r in seen.results if r.variant.name != row.name and r.witnesses]
+        queued, elsewhere = (len(_unstable(runs, "W3")) for runs in (own, others))
+        alone = queued >= _FEW and 3 * queued >= len(own) and elsewhere < _RARELY * len(others)
+        if alone and at_work(row) <= seen.record.machine.cores:
+            yield Finding(
+                what=f"The threads of `{row.name}` wait for one another: {at_work(row)} on "
+                f"{_plural(seen.record.machine.cores, 'usable core')}.{_waited(seen, row)} In other variants' runs "
+                "they didn't.",
+                why="Nothing else kept the cores busy, so several of its threads were kept on the same one. A runtime "
+                "that pins the threads of each of its engines may count from the first core every time.",
+                command=f"accel list {row.variant.backend.name}  # its field `pinning`, where it has one",
+                weight=63,
+            )
+
+
+def _unstable(results: Sequence[Result], name: str) -> list[Result]:
+    return [r for r in results for w in r.witnesses if w.id == name and w.level in ("unstable", "invalid")]
 
 
 def _siblings(seen: Seen) -> Iterator[Finding]:
@@ -237,6 +263,7 @@ RULES: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
     _throttled,
     _heat,
     _threads,
+    _own_queue,
     _siblings,
     _second_threads,
     _denormals,
