@@ -33,7 +33,7 @@ main()
 
 
 def start(place: Path, *more: str) -> subprocess.Popen[str]:
-    words = [*BENCH, "--batch", "1", "--batch", "8", "--budget", "2m", "--out", "out", *more]
+    words = [*BENCH, "--batch", "1", "--batch", "8", "--budget", "1m", "--out", "out", *more]
     return subprocess.Popen(
         [sys.executable, "-c", CODE, *words],
         stdout=subprocess.PIPE,
