@@ -20,6 +20,7 @@ from accel.study.lengths import expected_s, fitted
 from accel.study.live import Turn
 from accel.study.rounds import Rounds, shuffled
 from accel.study.screening import screened, turns_of
+from accel.study.speeds import throughput
 from accel.study.tuning import screened_size
 
 if TYPE_CHECKING:
@@ -113,8 +114,9 @@ def _opening_s(funnel: Funnel, name: str) -> float:
 
 
 def _turns(funnel: Funnel, name: str, number: int) -> list[Turn]:
-    """As screening's, at its batch size, as far as the goals ask for them."""
-    wanted = {"latency": "online" in goals(funnel), "batch": "batch" in goals(funnel)}
+    """As screening's, at its batch size, as far as the goals ask for them; one at a time also where it does more so."""
+    in_batches, alone = (throughput(funnel, f"screening-{name}-{target}") for target in ("batch", "latency"))
+    wanted = {"latency": "online" in goals(funnel) or alone > in_batches, "batch": "batch" in goals(funnel)}
     return [
         msgspec.structs.replace(
             turn,

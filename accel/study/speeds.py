@@ -22,6 +22,14 @@ def throughput(funnel: Funnel, run_id: str) -> float:
     return items_per_second(Trace.load(funnel.folder.runs / result.trace))
 
 
+def rate(funnel: Funnel, stem: str) -> float:
+    """Items per second of two runs: in batches (`stem`-batch), or one at a time (`stem`-latency) where that is more.
+
+    Where lengths vary, padding can make batches of one the fastest.
+    """
+    return max(throughput(funnel, f"{stem}-batch"), throughput(funnel, f"{stem}-latency"))
+
+
 def latency_s(funnel: Funnel, run_id: str) -> float:
     """Median latency of one run in seconds; inf if there is none."""
     result = funnel.results.get(run_id)

@@ -68,22 +68,26 @@ def next_size(funnel: Funnel, name: str, usable: Sequence[int]) -> int | None:
     """The size to try next by what is measured so far; None once the curve is known well enough.
 
     Under `quick` every second size upwards until it falls, those beside the best, the small ones, then upwards until it
-    falls again; else every size upwards; all that the user named.
+    falls again; where screening did more one at a time than in batches, from 1. Else every size upwards; all that the
+    user named.
     """
     too_large = funnel.decisions.too_large.get(name, (math.inf, ""))[0]
     usable = [s for s in usable if s < too_large]
     if funnel.profile.name != "quick" or funnel.sizes != SIZES:
         return _next_up(funnel, name, usable)
     coarse, known = usable[::_STRIDE], screened_size(funnel, name)
-    screened = throughput(funnel, f"screening-{name}-batch")
+    screened, alone = (throughput(funnel, f"screening-{name}-{target}") for target in ("batch", "latency"))
     up = [s for s in coarse if s > known]
     small = (s for s in coarse if s < known and f"tuning-{name}-batch-{s}" not in funnel.results)
-    following = _next_up(funnel, name, up, screened, falls=1)
+    if alone > _GAINS * screened:
+        following = _next_up(funnel, name, usable[:1])
+    else:
+        following = _next_up(funnel, name, up, screened, falls=1)
     if following is None:
         following = _next_up(funnel, name, _beside_best(funnel, name, usable, known))
     if following is None:
         following = next(small, None)
-    return _next_up(funnel, name, up, screened) if following is None else following
+    return _next_up(funnel, name, up, max(screened, alone)) if following is None else following
 
 
 def _beside_best(funnel: Funnel, name: str, usable: Sequence[int], known: int) -> list[int]:

@@ -13,7 +13,7 @@ import pytest
 
 from accel.plugins import Named
 from accel.recipe import Variant
-from accel.study import contenders, finalists, runoff
+from accel.study import contenders, finalists, runoff, speeds
 from accel.study.budget import Budget, BudgetEnded
 from accel.study.contenders import run_id
 from accel.study.decisions import Decisions
@@ -131,20 +131,24 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         result = funnel.results.get(run_id)
         return math.inf if result is None else TRUE[result.variant.name][0] * result.slower
 
-    def rate(funnel: Any, run_id: str) -> float:
+    def throughput(funnel: Any, run_id: str) -> float:
         result = funnel.results.get(run_id)
-        return 0.0 if result is None else TRUE[result.variant.name][1] / result.slower
+        if result is None:
+            return 0.0
+        return 1 / wait(funnel, run_id) if run_id.endswith("latency") else TRUE[result.variant.name][1] / result.slower
 
     def screened(funnel: Any) -> tuple[dict[str, float], dict[str, float]]:
         names = [name for name in TRUE if name not in funnel.failed]
         return (
-            {name: rate(funnel, f"screening-{name}-batch") for name in names},
+            {name: speeds.rate(funnel, f"screening-{name}") for name in names},
             {name: wait(funnel, f"screening-{name}-latency") for name in names},
         )
 
     for module in (contenders, finalists):
         monkeypatch.setattr(module, "screened_speeds", screened)
-    monkeypatch.setattr(contenders, "_READ", {"batch": rate, "latency": wait})
+    for module in (speeds, runoff):
+        monkeypatch.setattr(module, "throughput", throughput)
+    monkeypatch.setattr(contenders, "latency_s", wait)
     monkeypatch.setattr(finalists, "most_finalists", lambda funnel: 1)
     monkeypatch.setattr(runoff, "most_finalists", lambda funnel: finalists.most_finalists(funnel))
     monkeypatch.setattr(finalists, "two_runs_s", lambda funnel: 3.0)
@@ -166,6 +170,20 @@ def test_by_screening_alone_the_luckiest_would_go_on_and_after_the_run_off_the_f
     assert finalists.finalists(funnel) == ["b"]
     assert funnel.opened.count("b") == 1, "a process is parked between its turns"
     assert funnel.budget.delayed_s == 24.0, "three rounds of three with two runs each, and three openings"
+
+
+def test_who_does_more_one_at_a_time_than_in_batches_meets_the_others_with_what_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Padding halves what `b` does in batches of 8; one at a time it does 450 a second."""
+    monkeypatch.setitem(TRUE, "b", (1 / 450, 200.0))
+    funnel: Any = held(FakeFunnel(target="batch"))
+    assert funnel.decisions.runoff == ("b", "a")
+    assert run_id("b", 0, "latency") in funnel.results
+    assert run_id("a", 0, "latency") not in funnel.results, "nobody asked for it"
+    assert finalists.finalists(funnel) == ["b"]
+    # At the level of screening (450 and 400 / 0.9), told apart as in the rounds (450 against 400).
+    assert contenders.speeds(funnel)[0]["b"] == pytest.approx((450 * 400 / 0.9 * 450 / 400) ** 0.5)
 
 
 def test_the_machines_mood_falls_out_within_a_round() -> None:

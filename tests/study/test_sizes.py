@@ -108,6 +108,23 @@ def test_a_quick_study_finds_an_optimum_at_the_end() -> None:
     assert tuning.best_size(rising, "net") == 1024  # type: ignore[arg-type]
 
 
+def alone(funnel: FakeFunnel, *, rate: float) -> FakeFunnel:
+    """The same after both of screening's runs; one at a time it did `rate` items a second."""
+    screened(funnel).results["screening-net-latency"] = SimpleNamespace(trial=0)
+    of_size = funnel.rate
+    funnel.rate = lambda size: of_size(size) if size else rate
+    return funnel
+
+
+def test_where_one_at_a_time_does_more_a_quick_study_begins_there() -> None:
+    """Lengths vary and batches are padded: the rate falls with the size."""
+    padded = alone(FakeFunnel(lambda size: 300.0 / size**0.5, profile="quick"), rate=290.0)
+    assert tried(padded, until_s=2.2)[2:] == [1, 2]
+    assert tuning.best_size(padded, "net") == 1  # type: ignore[arg-type]
+    rising = alone(FakeFunnel(lambda size: float(size), profile="quick"), rate=1.0)
+    assert tried(rising, until_s=2.2)[2:] == [16, 64]
+
+
 def test_a_quick_study_goes_no_further_than_memory_does() -> None:
     funnel = FakeFunnel(lambda size: float(size), fails_at=64, profile="quick")
     assert tried(funnel) == [1, 4, 16, 8, 32]
